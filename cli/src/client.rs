@@ -103,13 +103,10 @@ impl Client {
         }
     }
 
-    /// The command line as typed, plus further words.
+    /// The command line as typed, plus further words; an option among them replaces a typed one.
     pub(crate) fn typed_with(&self, words: &[&str]) -> String {
-        quoted(
-            typed(std::env::args_os(), &[])
-                .into_iter()
-                .chain(words.iter().map(|word| (*word).to_owned())),
-        )
+        let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
+        quoted(typed(std::env::args_os(), &words))
     }
 
     /// The server's URL.
@@ -129,6 +126,21 @@ impl Client {
             .timeout(TIMEOUT);
         let response = self.send(request).await?;
         self.json(response).await
+    }
+
+    /// GET, as bytes. Only for what the server bounds.
+    pub(crate) async fn bytes(
+        &self,
+        path: &str,
+        query: &[(&str, String)],
+    ) -> Result<bytes::Bytes, Failure> {
+        let request = self
+            .request(Method::GET, path)
+            .query(query)
+            .timeout(TIMEOUT);
+        let response = self.send(request).await?;
+        let bytes = response.bytes().await;
+        bytes.map_err(|error| self.unreadable(&error).failure)
     }
 
     /// GET, as a stream of bytes.

@@ -7,6 +7,7 @@ mod config;
 mod exit;
 mod interrupt;
 mod logging;
+mod outline;
 mod print;
 mod process_hardening;
 mod progress;
@@ -25,8 +26,8 @@ use tracing::{Instrument, Span};
 use args::{Cli, Command, DealsCommand, SnapshotCommand};
 use client::Client;
 use commands::{
-    Session, authority, compare, data, doctor, environment, flag, fleet, gate, open, process,
-    queries, report as report_command, rollout, runbook, status,
+    Session, authority, compare, data, doctor, environment, evidence, flag, fleet, gate, log, open,
+    plan, process, queries, report as report_command, rollout, runbook, show, status,
 };
 use config::Config;
 use exit::{Exit, Failure, Outcome};
@@ -180,7 +181,8 @@ async fn run(cli: Cli) -> Outcome {
         Command::Worker(args) => process::worker(session.config, &args).await,
         Command::Run(args) => open::run(&session, &args).await,
         Command::Lint(args) => runbook::lint(&args, session.json),
-        Command::Plan(args) => runbook::plan(&args, session.json),
+        Command::Plan(args) => plan::plan(&session, args).await,
+        Command::Diff(args) => plan::diff(&session, args).await,
         Command::Schema => runbook::print_schema(),
         Command::Open(args) => open::open(&session, &args).await,
         Command::Start(args) => {
@@ -219,8 +221,9 @@ async fn run(cli: Cli) -> Outcome {
         Command::Environment(command) => environment::run(&session, command).await,
         Command::Status(args) => status::status(&session, args).await,
         Command::List(args) => queries::list(&session, args).await,
-        Command::Log(args) => queries::log(&session, args).await,
-        Command::Show(args) => queries::show(&session, args).await,
+        Command::Log(args) => log::log(&session, args).await,
+        Command::Show(args) => show::show(&session, args).await,
+        Command::Evidence(command) => evidence::run(&session, command).await,
         Command::Fleet => fleet::run(&session).await,
         Command::Flag(command) => flag::run(&session, command).await,
         Command::Deals(DealsCommand::Generate(args)) => data::generate(&session, args).await,

@@ -2,6 +2,8 @@
 //! terminal or NO_COLOR is set.
 
 use anstyle::{AnsiColor, Style};
+use rollbook_ledger::journal::event_type;
+use rollbook_ledger::projection::rows::TimelineRow;
 use rollbook_proto::v1;
 use rollbook_server::api::{CommandAnswer, RollbackAnswer};
 use serde::Serialize;
@@ -57,6 +59,58 @@ pub(crate) fn indented(text: &str) -> String {
     lines.join("\n          ")
 }
 
+/// A time as people read it, to the second.
+pub(crate) fn time(at: jiff::Timestamp) -> String {
+    at.strftime("%Y-%m-%d %H:%M:%S UTC").to_string()
+}
+
+/// An event in a sentence, where all are of one aggregate.
+pub(crate) fn timeline_row(row: &TimelineRow) -> String {
+    event_line(row, &row.sentence)
+}
+
+/// An event in a sentence, with what it belongs to.
+pub(crate) fn timeline_row_of_any(row: &TimelineRow) -> String {
+    event_line(row, &format!("{}: {}", row.aggregate, row.sentence))
+}
+
+fn event_line(row: &TimelineRow, text: &str) -> String {
+    format!(
+        "{:>6}.{}  {}  {:<12} {}",
+        row.sequence,
+        row.idx,
+        paint(DIM, row.recorded_at.map(time).unwrap_or_default()),
+        visible(&row.actor),
+        visible(text)
+    )
+}
+
+/// The width of text where no terminal says otherwise, in columns.
+pub(crate) const WIDTH: usize = 80;
+
+/// Foreign text broken into lines of at most [`WIDTH`] columns, the first after `first`, the others
+/// indented to the same column. Line breaks of the text stay.
+pub(crate) fn wrapped(first: &str, text: &str) -> Vec<String> {
+    let indent = " ".repeat(textwrap::core::display_width(first));
+    let mut lines = Vec::new();
+    for part in text.lines() {
+        let start = if lines.is_empty() { first } else { &indent };
+        let options = textwrap::Options::new(WIDTH)
+            .initial_indent(start)
+            .subsequent_indent(&indent)
+            .break_words(false);
+        lines.extend(
+            textwrap::wrap(&visible(part), options)
+                .into_iter()
+                .map(std::borrow::Cow::into_owned),
+        );
+    }
+    if lines.is_empty() {
+        lines.push(first.trim_end().to_owned());
+    }
+    lines
+}
+
 /// A value as pretty JSON.
 pub(crate) fn json(value: &impl Serialize) -> Result<(), Failure> {
     let text = serde_json::to_string_pretty(value).map_err(unprintable)?;
@@ -75,23 +129,7 @@ pub(crate) fn unprintable(error: impl std::fmt::Display) -> Failure {
 
 /// The name of an event as on the ledger: `step_started`.
 pub(crate) fn event_name(event: &v1::Event) -> String {
-    // proto3 JSON has exactly one key: the kind in camel case.
-    let value = serde_json::to_value(event).unwrap_or_default();
-    let name = value
-        .as_object()
-        .and_then(|fields| fields.keys().next().cloned());
-    name.map_or_else(|| "unknown".to_owned(), |name| snake(&name))
-}
-
-fn snake(name: &str) -> String {
-    let mut out = String::with_capacity(name.len() + 4);
-    for c in name.chars() {
-        if c.is_ascii_uppercase() {
-            out.push('_');
-        }
-        out.push(c.to_ascii_lowercase());
-    }
-    out
+    event_type(event).to_owned()
 }
 
 /// Prints the result of a command.
@@ -207,6 +245,5 @@ mod tests {
         assert_eq!(dollars(-5), "-$0.05");
         assert_eq!(duration(61_000), "1 m 01 s");
         assert_eq!(duration(1_250), "1.2 s");
-        assert_eq!(snake("stepStarted"), "step_started");
     }
 }

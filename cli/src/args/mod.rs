@@ -2,6 +2,7 @@
 
 mod data;
 mod environment;
+mod evidence;
 mod flag;
 mod process;
 mod rollout;
@@ -10,6 +11,7 @@ use clap::{Parser, Subcommand};
 
 pub(crate) use data::*;
 pub(crate) use environment::*;
+pub(crate) use evidence::*;
 pub(crate) use flag::*;
 pub(crate) use process::*;
 pub(crate) use rollout::*;
@@ -107,9 +109,14 @@ pub(crate) enum Command {
     /// Check runbooks; every problem with file, line and column
     #[command(after_help = "Example:\n  rollbook lint runbooks/hello.yaml")]
     Lint(LintArgs),
-    /// Show what would happen, in order, and what is destructive
-    #[command(after_help = "Example:\n  rollbook plan runbooks/hello.yaml --env local")]
+    /// Show what a runbook would do, or what a rollout's plan says: steps, gates, people, ways back
+    #[command(
+        after_help = "Examples:\n  rollbook plan runbooks/hello.yaml --env local\n  rollbook plan hello-0197 --full"
+    )]
     Plan(PlanArgs),
+    /// What one revision of a rollout's plan changes in another
+    #[command(after_help = "Example:\n  rollbook diff hello-0197 1 2")]
+    Diff(DiffArgs),
     /// Print the JSON Schema of runbooks, for editors
     #[command(after_help = "Example:\n  rollbook schema > runbook.schema.json")]
     Schema,
@@ -205,13 +212,21 @@ pub(crate) enum Command {
     #[command(after_help = "Example:\n  rollbook list --env production --limit 10")]
     List(ListArgs),
     /// The ledger, commit by commit
-    #[command(after_help = "Example:\n  rollbook log --follow --json")]
+    #[command(
+        after_help = "Examples:\n  rollbook log --follow\n  rollbook log hello-0197 --actor alice --since 2h\n  rollbook log --type sign_off_given --env production --json"
+    )]
     Log(LogArgs),
     /// One step or gate in detail
     #[command(
         after_help = "Examples:\n  rollbook show 1.6\n  rollbook show gate/1\n  rollbook show 0.2 --output"
     )]
     Show(ShowArgs),
+    /// Evidence: what steps printed, files that people attached, plans
+    #[command(
+        subcommand,
+        after_help = "Example:\n  rollbook evidence list hello-0197"
+    )]
+    Evidence(EvidenceCommand),
     /// Workers that are present, and what they do
     #[command(after_help = "Example:\n  rollbook fleet --json")]
     Fleet,

@@ -56,8 +56,17 @@ pub(crate) struct LintArgs {
 /// `rollbook plan`.
 #[derive(Debug, Args)]
 pub(crate) struct PlanArgs {
+    /// Runbook file, or the id of a rollout [default: the only rollout that is open]
+    #[arg(value_name = "RUNBOOK|ROLLOUT")]
+    pub(crate) what: Option<String>,
     #[command(flatten)]
-    pub(crate) runbook: RunbookArgs,
+    pub(crate) params: ParamArgs,
+    /// Revision of a rollout's plan [default: the one in force]
+    #[arg(long, value_name = "REVISION", conflicts_with_all = ["params", "params_file"])]
+    pub(crate) revision: Option<u32>,
+    /// Every step as written, with its whole instructions and scripts
+    #[arg(long, conflicts_with = "authority")]
+    pub(crate) full: bool,
     /// Environment
     #[arg(long = "env", value_name = "ENVIRONMENT")]
     pub(crate) environment: Option<String>,
@@ -83,6 +92,17 @@ pub(crate) struct OpenArgs {
     /// Start it at once
     #[arg(long)]
     pub(crate) start: bool,
+}
+
+/// `rollbook diff`.
+#[derive(Debug, Args)]
+pub(crate) struct DiffArgs {
+    /// Rollout id, or an unambiguous beginning of it
+    pub(crate) rollout: String,
+    /// Earlier revision; 1 is the plan with which it was opened
+    pub(crate) from: u32,
+    /// Later revision
+    pub(crate) to: u32,
 }
 
 /// A rollout and a reason.
@@ -378,6 +398,21 @@ pub(crate) struct LogArgs {
     /// Begin after this sequence
     #[arg(long, default_value_t = 0, value_name = "SEQUENCE")]
     pub(crate) after: u64,
+    /// Recorded then or later: an RFC 3339 time, or so long ago (2h)
+    #[arg(long, value_name = "TIME|SPAN")]
+    pub(crate) since: Option<String>,
+    /// Recorded before then: an RFC 3339 time, or so long ago (2h)
+    #[arg(long, value_name = "TIME|SPAN", conflicts_with = "follow")]
+    pub(crate) until: Option<String>,
+    /// Only what this person or process recorded; may be repeated
+    #[arg(long = "actor", value_name = "NAME")]
+    pub(crate) actors: Vec<String>,
+    /// Only events of this type, such as sign_off_given; may be repeated
+    #[arg(long = "type", value_name = "TYPE")]
+    pub(crate) types: Vec<String>,
+    /// Only what concerns this environment; may be repeated
+    #[arg(long = "env", value_name = "ENVIRONMENT")]
+    pub(crate) environments: Vec<String>,
     /// Keep running and print new commits as they are stored
     #[arg(long, short)]
     pub(crate) follow: bool,

@@ -253,7 +253,7 @@ pub(crate) fn show_revision(row: &RevisionRow) {
         line(paint(
             DIM,
             format!(
-                "  the whole: {} bytes, GET /v1/evidence/{}",
+                "  the whole ({} bytes): rollbook evidence get {}",
                 row.difference_bytes, row.difference_sha256
             ),
         ));

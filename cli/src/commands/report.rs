@@ -29,6 +29,7 @@ pub(crate) async fn report(session: &Session, args: ReportArgs) -> Outcome {
         return Err(damage(&proof, views.clone()));
     }
     let material = Material {
+        plan: session.plan_of(&id, None).await?,
         timeline,
         status,
         proof,

@@ -1,15 +1,14 @@
-//! Runbook files: loading, `lint`, `plan`, `schema`.
+//! Runbook files: loading, `lint`, `schema`.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use rollbook_ledger::runbook::load::declared_params;
-use rollbook_ledger::runbook::{Directory, Origin, Plan, describe, inspect, schema};
+use rollbook_ledger::runbook::{Directory, Origin, Plan, inspect, schema};
 
-use super::authority;
-use crate::args::{LintArgs, ParamArgs, PlanArgs};
+use crate::args::{LintArgs, ParamArgs};
 use crate::exit::{Exit, Failure, Outcome};
-use crate::print::{self, BOLD, DIM, GREEN, RED, YELLOW, line, paint};
+use crate::print::{self, GREEN, RED, YELLOW, line, paint};
 
 /// The largest runbook or script read, in bytes.
 const MAX_FILE_BYTES: u64 = 1024 * 1024;
@@ -169,37 +168,6 @@ pub(crate) fn lint(args: &LintArgs, json: bool) -> Outcome {
         print::json(&results)?;
     }
     Ok(if bad == 0 { Exit::Success } else { Exit::Usage })
-}
-
-/// `plan`: opens nothing, runs nothing.
-pub(crate) fn plan(args: &PlanArgs, json: bool) -> Outcome {
-    let plan = read(
-        &args.runbook.runbook,
-        &args.runbook.params,
-        args.environment.as_deref(),
-    )?;
-    let environment = args.environment.as_deref();
-    if args.authority {
-        return authority::table(&plan, environment, json);
-    }
-    let items = describe::describe(&plan);
-    if json {
-        print::json(&items)?;
-        return Ok(Exit::Success);
-    }
-    let metadata = &plan.runbook().metadata;
-    line(format!(
-        "{} {} · digest {}",
-        paint(BOLD, &metadata.name),
-        metadata.version,
-        plan.digest()
-    ));
-    for item in &items {
-        line(item);
-    }
-    authority::table(&plan, environment, false)?;
-    line(paint(DIM, "nothing has been opened or run"));
-    Ok(Exit::Success)
 }
 
 /// `schema`.

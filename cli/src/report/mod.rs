@@ -10,6 +10,7 @@ pub(crate) use html::html;
 pub(crate) use markdown::markdown;
 
 use rollbook_ledger::projection::rows::TimelineRow;
+use rollbook_ledger::runbook::Plan;
 use rollbook_server::api::{ProofAnswer, StatusAnswer};
 
 /// The contents of a report.
@@ -17,6 +18,8 @@ use rollbook_server::api::{ProofAnswer, StatusAnswer};
 pub(crate) struct Material {
     /// The rollout with everything that belongs to it.
     pub(crate) status: StatusAnswer,
+    /// The plan in force.
+    pub(crate) plan: Plan,
     /// Its whole timeline.
     pub(crate) timeline: Vec<TimelineRow>,
     /// The result of comparing it with ledger and evidence.

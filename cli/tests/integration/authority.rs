@@ -207,7 +207,7 @@ fn risky_commands_take_two_persons_or_a_reviewed_break_glass() {
     let place = Place::new();
     place.write("risky.yaml", RISKY);
     place
-        .run("plan risky.yaml --env prod")
+        .run("plan risky.yaml --env prod --authority")
         .exits(0)
         .says("permissions in prod (protected)")
         .says("two persons of a role: one asks, another confirms")

@@ -34,6 +34,18 @@ pub enum HandlerError {
         /// The requested object.
         what: String,
     },
+    /// The rollout never had this revision of its plan.
+    #[error(
+        "RB-HANDLER-21: rollout {rollout} has no revision {revision} of its plan; it has 1 to {last}"
+    )]
+    NoSuchRevision {
+        /// The rollout.
+        rollout: RolloutId,
+        /// The number named.
+        revision: u32,
+        /// The highest number there is.
+        last: u32,
+    },
     /// A rollout with this id already exists.
     #[error("RB-HANDLER-2: rollout {id} already exists; open it under another id")]
     Exists {

@@ -348,6 +348,22 @@ impl Handler {
         })
     }
 
+    /// Returns a revision of a rollout's plan: accepted, proposed or withdrawn; 1 is the plan with
+    /// which it was opened.
+    pub async fn revision(&self, id: &RolloutId, revision: u32) -> Result<Arc<Plan>, HandlerError> {
+        let aggregate = Aggregate::Rollout(id.clone());
+        let (state, _) = load(&*self.journal, &aggregate, &self.rollouts, fold_rollout).await?;
+        let state = state.ok_or_else(|| no_rollout(id))?;
+        match state.plans.get(&revision) {
+            Some(digest) => self.pinned(digest).await,
+            None => Err(HandlerError::NoSuchRevision {
+                rollout: id.clone(),
+                revision,
+                last: state.last_revision,
+            }),
+        }
+    }
+
     /// Decides a request and records the result. Durable on return; repeating the request under its
     /// command id records nothing and returns the first result. After `Unavailable`, repeat the
     /// same request with the same command id. A person's texts of more than a line become evidence.

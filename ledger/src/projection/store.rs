@@ -16,7 +16,7 @@ use crate::journal::{Position, StoredCommit};
 
 /// The version of tables and projection. A store of another version is emptied when opened and
 /// rebuilt by replay.
-pub const VIEWS_VERSION: i64 = 10;
+pub const VIEWS_VERSION: i64 = 11;
 
 /// Why the views could not be written or read. No error text contains a password.
 #[derive(Debug, thiserror::Error, Coded)]

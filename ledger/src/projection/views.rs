@@ -105,6 +105,8 @@ pub struct RequestFilter {
 pub struct TimelineFilter {
     /// Only those of this rollout, including the flag changes it made.
     pub rollout: Option<String>,
+    /// Only those that concern this step, gate or other part.
+    pub subject: Option<String>,
     /// Only those after this position.
     pub after: PageCursor,
     /// Maximum number of rows; 0 and anything above [`MAX_PAGE_ROWS`] mean that limit.

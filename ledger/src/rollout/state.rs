@@ -469,6 +469,8 @@ pub struct RolloutState {
     pub pending_revision: Option<PendingRevision>,
     /// The accepted revisions, in order.
     pub accepted_revisions: Vec<AcceptedRevision>,
+    /// The digest of each plan that was ever proposed, by its revision; 1 is that of the opening.
+    pub plans: BTreeMap<u32, String>,
     /// The highest revision number assigned so far.
     pub last_revision: u32,
     /// The environment.

@@ -1,13 +1,11 @@
 //! Describes what a plan would do, in order, without doing it: the output of `plan`.
 
-use std::fmt;
-
 use serde::Serialize;
 
 use super::kind::StepKind;
 use super::model::Gate;
 use super::plan::{EffectiveUndo, Plan, effective_undo, has_effect};
-use super::step::{Changes, Step};
+use super::step::Step;
 
 /// Maximum length of a displayed command or query, in characters.
 const SHOWN_CHARS: usize = 160;
@@ -25,6 +23,9 @@ pub struct PlannedItem {
     pub kind: String,
     /// What happens: the command, script or flag change, or a gate's requirements.
     pub what: String,
+    /// What else a reader needs to know, such as the thresholds of a watch.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub details: Vec<String>,
     /// The environment, if it is not the rollout's.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub environment: Option<String>,
@@ -32,8 +33,11 @@ pub struct PlannedItem {
     pub needs: Vec<String>,
     /// It changes something outside the ledger.
     pub effect: bool,
-    /// It changes data, or something that the plan cannot undo.
+    /// Something is lost for good when it runs.
     pub destructive: bool,
+    /// What is lost.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub loss: Option<String>,
     /// How its effect is undone; absent if it has none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub undo: Option<String>,
@@ -43,32 +47,6 @@ pub struct PlannedItem {
     /// The condition under which it runs.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub when: Option<String>,
-}
-
-impl fmt::Display for PlannedItem {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{:<14} {:<8} {}: {}",
-            self.id, self.kind, self.title, self.what
-        )?;
-        if let Some(environment) = &self.environment {
-            write!(f, " [in {environment}]")?;
-        }
-        if let Some(window) = &self.window {
-            write!(f, " [window {window}]")?;
-        }
-        if let Some(when) = &self.when {
-            write!(f, " [when {when}]")?;
-        }
-        if let Some(undo) = &self.undo {
-            write!(f, " [undo: {undo}]")?;
-        }
-        if self.destructive {
-            f.write_str(" [DESTRUCTIVE]")?;
-        }
-        Ok(())
-    }
 }
 
 /// Lists every step and gate in plan order. The result holds no secrets: a plan has only references
@@ -83,7 +61,8 @@ pub fn describe(plan: &Plan) -> Vec<PlannedItem> {
                 id: planned.step.id.clone(),
                 title: planned.step.title.clone(),
                 kind: kind.name().to_owned(),
-                what: shown(&mask(&kind.describe())),
+                what: shown(&masked(&kind.describe())),
+                details: kind.details(),
                 environment: planned.step.environment.clone(),
                 needs: needs
                     .into_iter()
@@ -93,7 +72,8 @@ pub fn describe(plan: &Plan) -> Vec<PlannedItem> {
                     })
                     .collect(),
                 effect: has_effect(planned.step),
-                destructive: is_destructive(planned.step),
+                destructive: loss(planned.step).is_some(),
+                loss: loss(planned.step),
                 undo: undo(planned.step),
                 window: planned.step.window.clone(),
                 when: planned.step.when.clone(),
@@ -106,10 +86,12 @@ pub fn describe(plan: &Plan) -> Vec<PlannedItem> {
                 title: format!("Gate of {}", phase.title),
                 kind: "gate".to_owned(),
                 what: asked(gate),
+                details: Vec::new(),
                 environment: None,
                 needs: phase.steps.iter().map(|s| s.id.clone()).collect(),
                 effect: false,
                 destructive: false,
+                loss: None,
                 undo: None,
                 window: None,
                 when: None,
@@ -119,13 +101,30 @@ pub fn describe(plan: &Plan) -> Vec<PlannedItem> {
     items
 }
 
-/// True if the plan cannot undo its effect, or if it changes data.
-pub fn is_destructive(step: &Step) -> bool {
+/// Returns what is lost for good when the step runs; `None` if the plan does not call its effect
+/// irreversible and no script of it removes data.
+pub fn loss(step: &Step) -> Option<String> {
     if !has_effect(step) {
-        return false;
+        return None;
     }
-    let changes_data = step.action.kind().changes_data() || step.changes == Some(Changes::Data);
-    changes_data || !effective_undo(step).is_possible()
+    if matches!(effective_undo(step), EffectiveUndo::Irreversible) {
+        return Some("it cannot be undone".to_owned());
+    }
+    let statement = step.action.kind().removes_data()?;
+    Some(format!("{statement} removes data"))
+}
+
+/// Returns the whole step as it would be written in a runbook, with its scripts inlined and
+/// passwords in URLs masked.
+pub fn written(step: &Step) -> String {
+    let options = serde_saphyr::ser_options! {
+        // Commands are shown with their own line breaks only.
+        folded_wrap_chars: usize::MAX,
+        empty_as_braces: true,
+    };
+    // Serialization cannot fail: the step was read from such a text.
+    let text = serde_saphyr::to_string_with_options(step, options).unwrap_or_default();
+    masked(&text)
 }
 
 fn asked(gate: &Gate) -> String {
@@ -149,7 +148,7 @@ fn undo(step: &Step) -> Option<String> {
     if !has_effect(step) {
         return None;
     }
-    Some(shown(&mask(&match effective_undo(step) {
+    Some(shown(&masked(&match effective_undo(step) {
         EffectiveUndo::Nothing => return None,
         EffectiveUndo::None => "none".to_owned(),
         EffectiveUndo::Irreversible => "irreversible".to_owned(),
@@ -174,8 +173,8 @@ fn shown(text: &str) -> String {
     }
 }
 
-/// Removes the password from `scheme://user:password@host`.
-fn mask(text: &str) -> String {
+/// Returns the text with `***` in place of the password of each `scheme://user:password@host`.
+pub fn masked(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
     while let Some((before, after)) = rest.split_once("://") {
@@ -210,9 +209,9 @@ mod tests {
     #[test]
     fn passwords_in_urls_are_masked() {
         assert_eq!(
-            mask("psql postgres://bob:se:cr@et@db/x && curl http://h/p?u=a@b ftp://a:b@c"),
+            masked("psql postgres://bob:se:cr@et@db/x && curl http://h/p?u=a@b ftp://a:b@c"),
             "psql postgres://bob:***@db/x && curl http://h/p?u=a@b ftp://a:***@c"
         );
-        assert_eq!(mask("no url: a@b"), "no url: a@b");
+        assert_eq!(masked("no url: a@b"), "no url: a@b");
     }
 }

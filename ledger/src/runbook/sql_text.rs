@@ -125,6 +125,30 @@ impl Statement {
         }
     }
 
+    /// Returns the name of a statement that removes rows, columns or tables, if it looks like one:
+    /// `DROP TABLE`.
+    #[must_use]
+    pub fn removes_data(&self) -> Option<String> {
+        let second = self.word(1);
+        match self.keyword() {
+            word @ ("DELETE" | "TRUNCATE") => Some(word.to_owned()),
+            "DROP" if matches!(second, "TABLE" | "SCHEMA" | "DATABASE" | "MATERIALIZED") => {
+                Some(format!("DROP {second}"))
+            }
+            "ALTER" if second == "TABLE" => {
+                let mut words = self.words.iter().skip_while(|word| *word != "DROP").skip(1);
+                let dropped = words.next()?;
+                // `COLUMN` may be left out; these cannot be columns without quotes.
+                let is_other = matches!(
+                    dropped.as_str(),
+                    "CONSTRAINT" | "DEFAULT" | "NOT" | "EXPRESSION" | "IDENTITY"
+                );
+                (!is_other).then(|| "ALTER TABLE … DROP COLUMN".to_owned())
+            }
+            _ => None,
+        }
+    }
+
     /// Returns the name of a statement that no transaction can hold, if it looks like one:
     /// `VACUUM`.
     #[must_use]

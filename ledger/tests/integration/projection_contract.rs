@@ -200,6 +200,21 @@ async fn lists_are_filtered_and_paged(place: &Place) {
             None => break,
         }
     }
+    let of_part = TimelineFilter {
+        rollout: Some("r1".to_owned()),
+        subject: told
+            .iter()
+            .map(|row| row.subject.clone())
+            .find(|subject| !subject.is_empty()),
+        ..TimelineFilter::default()
+    };
+    let part = store.timeline(&of_part).await.unwrap().data.rows;
+    let wanted = told
+        .iter()
+        .filter(|row| Some(&row.subject) == of_part.subject.as_ref());
+    assert_eq!(part, wanted.cloned().collect::<Vec<_>>());
+    assert!(!part.is_empty() && part.len() < told.len());
+
     let all = store
         .timeline(&TimelineFilter::default())
         .await

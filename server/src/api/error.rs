@@ -292,7 +292,9 @@ impl From<HandlerError> for ApiError {
             HandlerError::FlagRefused(refusal) => refusal_class(refusal.kind()),
             HandlerError::EnvironmentRefused(refusal) => refusal_class(refusal.kind()),
             HandlerError::FleetRefused(refusal) => refusal_class(refusal.kind()),
-            HandlerError::NotFound { .. } => (StatusCode::NOT_FOUND, ErrorClass::Usage),
+            HandlerError::NotFound { .. } | HandlerError::NoSuchRevision { .. } => {
+                (StatusCode::NOT_FOUND, ErrorClass::Usage)
+            }
             HandlerError::NotSynced { .. } => (StatusCode::FORBIDDEN, ErrorClass::Policy),
             HandlerError::OtherCommand { .. } => (StatusCode::CONFLICT, ErrorClass::Usage),
             HandlerError::PlanRefused(_) => (StatusCode::UNPROCESSABLE_ENTITY, ErrorClass::Usage),

@@ -38,8 +38,7 @@ pub(super) async fn events(
     Query(query): Query<Vec<(String, String)>>,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    let filter = Filter::of(&query)
-        .map_err(|wrong| ApiError::usage("RB-API-34", format!("{wrong}; correct the filter")))?;
+    let filter = events_filter(&query)?;
     let named = named(&query, &headers)?;
     let place = api.followers.place()?;
     let at = match named {
@@ -68,6 +67,12 @@ pub(super) async fn events(
         (header::HeaderName::from_static("x-accel-buffering"), "no"),
     ];
     Ok((headers, Body::from_stream(holding(blocks, place))).into_response())
+}
+
+/// The filter of a query, by rollout, type and environment.
+pub(super) fn events_filter(query: &[(String, String)]) -> Result<Filter, ApiError> {
+    Filter::of(query)
+        .map_err(|wrong| ApiError::usage("RB-API-34", format!("{wrong}; correct the filter")))
 }
 
 /// The position that a client names. The header overrides the query, which stays unchanged when the

@@ -16,8 +16,9 @@ use rollbook_ledger::journal::{
 use serde::Deserialize;
 
 use super::followers::holding;
+use super::log_filter::LogFilter;
 use super::{Api, ApiError};
-use crate::live::{FeedError, Line, line};
+use crate::live::{EnvironmentCache, FeedError, Line, line};
 
 /// Which part of the log.
 #[derive(Debug, Deserialize)]
@@ -30,14 +31,14 @@ pub(super) struct LogQuery {
     /// Keep the connection open and deliver new commits as they are stored.
     #[serde(default)]
     follow: bool,
-    /// Only commits of this aggregate id.
-    aggregate: Option<String>,
 }
 
 pub(super) async fn log(
     State(api): State<Api>,
     Query(query): Query<LogQuery>,
+    Query(conditions): Query<Vec<(String, String)>>,
 ) -> Result<Response, ApiError> {
+    let filter = Arc::new(LogFilter::of(&conditions)?);
     let last = api.handler.journal().last_sequence().await?;
     let limit = usize::try_from(query.limit.unwrap_or(u64::MAX)).unwrap_or(usize::MAX);
     let headers = [(header::CONTENT_TYPE, "application/x-ndjson")];
@@ -45,7 +46,7 @@ pub(super) async fn log(
         return Err(beyond_end(last, query.after));
     }
     if query.follow {
-        let lines = followed(api, query)?.take(limit);
+        let lines = followed(api, query.after, filter)?.take(limit);
         return Ok((headers, Body::from_stream(lines)).into_response());
     }
     if query.after >= last {
@@ -53,16 +54,14 @@ pub(super) async fn log(
     }
     let place = api.followers.place()?;
     let lines = stored(&api, query.after, last).await?;
+    let environments = api.live.environments.clone();
     let lines = lines
-        .filter(move |item| {
-            let wanted = match (&query.aggregate, item) {
-                (Some(id), Ok(line)) => *line.aggregate_id == **id,
-                _ => true,
-            };
-            std::future::ready(wanted)
+        .filter_map(move |item| {
+            let (filter, environments) = (Arc::clone(&filter), environments.clone());
+            async move { wanted(item, &filter, &environments).await }
         })
         .take(limit)
-        .map(|item| Ok::<Bytes, Infallible>(item.map_or_else(ended, |line| line.bytes)));
+        .map(Ok::<Bytes, Infallible>);
     Ok((headers, Body::from_stream(holding(lines, place))).into_response())
 }
 
@@ -90,7 +89,7 @@ async fn stored(
         let (journal, mut commits, at) = state.filter(|(_, _, at)| *at < last)?;
         match next_line(&*journal, &mut commits, at + 1).await {
             Ok(line) => {
-                let at = line.sequence;
+                let at = line.commit.sequence;
                 Some((Ok(line), Some((journal, commits, at))))
             }
             Err(error) => Some((Err(error), None)),
@@ -104,7 +103,7 @@ async fn next_line(
     sequence: u64,
 ) -> Result<Line, FeedError> {
     match expected(journal, sequence, commits.next()).await? {
-        Some(commit) => line(&commit?),
+        Some(commit) => line(&Arc::new(commit?)),
         None => Err(FeedError::Stopping {
             after: sequence - 1,
         }),
@@ -115,36 +114,55 @@ async fn next_line(
 /// why it ends.
 fn followed(
     api: Api,
-    query: LogQuery,
+    after: u64,
+    filter: Arc<LogFilter>,
 ) -> Result<impl Stream<Item = Result<Bytes, Infallible>> + Send, ApiError> {
     let place = api.followers.place()?;
-    let pages = stream::unfold(Some(query.after), move |after| {
-        let feed = api.live.feed.clone();
+    let feed = api.live.feed.clone();
+    let pages = stream::unfold(Some(after), move |after| {
+        let feed = feed.clone();
         async move {
             match feed.next(after?).await {
                 Ok(lines) => {
-                    let last = lines.last().map(|line| line.sequence);
+                    let last = lines.last().map(|line| line.commit.sequence);
                     Some((Ok(lines), last))
                 }
                 Err(error) => Some((Err(error), None)),
             }
         }
     });
-    let lines = pages.flat_map(move |page| {
-        let lines: Vec<Bytes> = match page {
-            Ok(lines) => lines
-                .into_iter()
-                .filter(|line| match &query.aggregate {
-                    Some(id) => *line.aggregate_id == **id,
-                    None => true,
-                })
-                .map(|line| line.bytes)
-                .collect(),
-            Err(error) => vec![ended(error)],
-        };
-        stream::iter(lines.into_iter().map(Ok))
-    });
+    let environments = api.live.environments.clone();
+    let lines = pages
+        .flat_map(|page| {
+            let items: Vec<Result<Line, FeedError>> = match page {
+                Ok(lines) => lines.into_iter().map(Ok).collect(),
+                Err(error) => vec![Err(error)],
+            };
+            stream::iter(items)
+        })
+        .filter_map(move |item| {
+            let (filter, environments) = (Arc::clone(&filter), environments.clone());
+            async move { wanted(item, &filter, &environments).await }
+        })
+        .map(Ok);
     Ok(holding(lines, place))
+}
+
+/// The bytes of a line that the filter wants; those of an error, which is the last.
+async fn wanted(
+    item: Result<Line, FeedError>,
+    filter: &LogFilter,
+    environments: &EnvironmentCache,
+) -> Option<Bytes> {
+    let wanted = match item {
+        Ok(line) => match filter.wants(&line.commit, environments).await {
+            Ok(true) => Ok(line.bytes),
+            Ok(false) => return None,
+            Err(error) => Err(error),
+        },
+        Err(error) => Err(error),
+    };
+    Some(wanted.unwrap_or_else(ended))
 }
 
 fn ended(error: FeedError) -> Bytes {

@@ -12,9 +12,11 @@ mod gates;
 mod health;
 mod host;
 mod log;
+mod log_filter;
 mod metrics;
 mod ofrep;
 mod output;
+mod plans;
 mod progress;
 mod proof;
 mod query;
@@ -56,6 +58,7 @@ pub use fleet::FleetAnswer;
 pub use followers::Followers;
 pub use gates::GateAnswer;
 pub use health::{HealthCheck, HealthMemory, HealthReport};
+pub use plans::{DifferenceAnswer, DifferenceKind, PartDifference};
 pub use proof::ProofAnswer;
 pub use rollback_preview::RollbackAnswer;
 pub use rollouts::{BlockedAnswer, CommandAnswer, OpenBody, StatusAnswer};
@@ -156,7 +159,8 @@ pub fn router(api: Api) -> Router {
         .route("/v1/rollouts/{id}/commands", post(rollouts::command))
         .route("/v1/rollouts/{id}/gates/{gate}", get(gates::gate))
         .route("/v1/rollouts/{id}/proof", get(proof::proof))
-        .route("/v1/rollouts/{id}/plan", get(rollouts::plan))
+        .route("/v1/rollouts/{id}/plan", get(plans::plan))
+        .route("/v1/rollouts/{id}/difference", get(plans::difference))
         .route(
             "/v1/rollouts/{id}/rollback/{level}",
             get(rollback_preview::list),

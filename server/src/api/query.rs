@@ -20,9 +20,17 @@ fn understood(path: &str) -> &'static [&'static str] {
             "limit",
         ],
         "/v1/rollouts/{id}" => &["at_least"],
-        "/v1/rollouts/{id}/timeline"
-        | "/v1/rollouts/{id}/steps/{step}/measurements"
-        | "/v1/anomalies" => &[
+        "/v1/rollouts/{id}/plan" => &["revision"],
+        "/v1/rollouts/{id}/difference" => &["from", "to"],
+        "/v1/rollouts/{id}/timeline" => &[
+            "at",
+            "subject",
+            "after_sequence",
+            "after_idx",
+            "after_ordinal",
+            "limit",
+        ],
+        "/v1/rollouts/{id}/steps/{step}/measurements" | "/v1/anomalies" => &[
             "at",
             "after_sequence",
             "after_idx",
@@ -46,7 +54,18 @@ fn understood(path: &str) -> &'static [&'static str] {
         "/v1/rollouts/{id}/rollback/{level}" => &["steps"],
         "/v1/rollouts/{id}/progress" => &["follow"],
         "/v1/requests" => &["request", "rollout", "open_only"],
-        "/v1/log" => &["after", "limit", "follow", "aggregate"],
+        "/v1/log" => &[
+            "after",
+            "limit",
+            "follow",
+            "aggregate",
+            "actor",
+            "since",
+            "until",
+            "rollout",
+            "type",
+            "environment",
+        ],
         "/v1/events" => &["after", "rollout", "type", "environment"],
         "/v1/evidence" => &["name"],
         "/health" => &["report"],

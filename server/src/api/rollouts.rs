@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use axum::Json;
 use axum::extract::{Path, Query, State};
-use axum::http::{StatusCode, header};
+use axum::http::StatusCode;
 use axum::response::IntoResponse;
 use rollbook_ledger::handler::HandlerError;
 use rollbook_ledger::ids::{EnvironmentId, RolloutId};
@@ -217,13 +217,4 @@ pub(super) async fn status(
             .map(|task| task.step.to_string())
             .collect(),
     }))
-}
-
-pub(super) async fn plan(
-    State(api): State<Api>,
-    Path(id): Path<RolloutId>,
-) -> Result<impl IntoResponse, ApiError> {
-    let loaded = api.handler.rollout(&id).await?;
-    let bytes = loaded.plan.canonical_json().to_vec();
-    Ok(([(header::CONTENT_TYPE, "application/json")], bytes))
 }

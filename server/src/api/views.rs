@@ -29,6 +29,7 @@ pub(super) struct ViewQuery {
     rollout: Option<String>,
     environment: Option<String>,
     runbook: Option<String>,
+    subject: Option<String>,
     status: Option<RolloutStatus>,
     comparison: Option<u64>,
     current_only: bool,
@@ -110,6 +111,7 @@ pub(super) async fn timeline(
     let views = api.views_at(query.at.as_deref()).await?;
     let filter = TimelineFilter {
         rollout: Some(id.to_string()),
+        subject: query.subject.clone(),
         after: query.after(),
         limit: query.limit,
     };

@@ -85,7 +85,8 @@ impl BlockCache {
     }
 }
 
-async fn about(
+/// The rollout and the environment that an event of a commit is about.
+pub(crate) async fn about(
     stored: &StoredCommit,
     event: &Event,
     environments: &EnvironmentCache,

@@ -30,13 +30,12 @@ const BACK_WITHIN: Duration = Duration::from_secs(30);
 /// One commit as followers of the log get it.
 #[derive(Debug, Clone)]
 pub(crate) struct Line {
-    pub(crate) sequence: u64,
-    pub(crate) aggregate_id: Arc<str>,
+    pub(crate) commit: Arc<StoredCommit>,
     pub(crate) bytes: Bytes,
 }
 
 impl Line {
-    fn of(stored: &StoredCommit) -> Result<Self, serde_json::Error> {
+    fn of(stored: &Arc<StoredCommit>) -> Result<Self, serde_json::Error> {
         let value = json!({
             "sequence": stored.sequence,
             "stored_at": stored.stored_at.to_string(),
@@ -45,8 +44,7 @@ impl Line {
         let mut text = serde_json::to_vec(&value)?;
         text.push(b'\n');
         Ok(Self {
-            sequence: stored.sequence,
-            aggregate_id: stored.commit.aggregate_id.as_str().into(),
+            commit: Arc::clone(stored),
             bytes: text.into(),
         })
     }
@@ -202,14 +200,14 @@ impl Feed {
     }
 
     /// The log line of a commit, encoded once for all followers of the newest commits.
-    fn line(&self, stored: &StoredCommit) -> Result<Line, FeedError> {
+    fn line(&self, stored: &Arc<StoredCommit>) -> Result<Line, FeedError> {
         let lines = || self.0.lines.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(line) = lines().get(&stored.sequence) {
             return Ok(line.clone());
         }
         let line = line(stored)?;
         let mut lines = lines();
-        lines.insert(line.sequence, line.clone());
+        lines.insert(stored.sequence, line.clone());
         while lines.len() > MAX_LINES {
             lines.pop_first();
         }
@@ -218,7 +216,7 @@ impl Feed {
 }
 
 /// The log line of a commit.
-pub(crate) fn line(stored: &StoredCommit) -> Result<Line, FeedError> {
+pub(crate) fn line(stored: &Arc<StoredCommit>) -> Result<Line, FeedError> {
     Line::of(stored).map_err(|error| FeedError::Json {
         sequence: stored.sequence,
         reason: error.to_string(),

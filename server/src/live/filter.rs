@@ -46,6 +46,11 @@ impl Filter {
         Ok(filter)
     }
 
+    /// Whether it matches everything.
+    pub(crate) fn is_everything(&self) -> bool {
+        *self == Self::default()
+    }
+
     /// Whether an event of this type and subject matches.
     pub(crate) fn wants(&self, name: &str, about: &About) -> bool {
         let wanted = |set: &BTreeSet<String>, value: &Option<String>| {

@@ -15,6 +15,7 @@ mod position;
 mod signals;
 
 pub(crate) use client::{Client, Dropped};
+pub(crate) use event::about;
 pub(crate) use feed::{FeedError, Line, line};
 pub(crate) use filter::Filter;
 pub(crate) use position::EventId;

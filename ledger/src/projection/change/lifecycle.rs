@@ -214,6 +214,8 @@ fn new_step(rollout: &str, step: &str) -> StepRow {
         undo_partial: Json::default(),
         undo_finished_at: None,
         updated_sequence: 0,
+        skipped_by: String::new(),
+        undo_worker: String::new(),
     }
 }
 

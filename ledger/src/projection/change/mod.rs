@@ -14,6 +14,8 @@ mod revisions;
 mod sentence;
 mod steps;
 
+pub use sentence::sentence;
+
 use jiff::Timestamp;
 use rollbook_proto::v1::event::Kind;
 

@@ -1,5 +1,6 @@
 //! Describes each event in one sentence.
 
+use rollbook_proto::v1::Event;
 use rollbook_proto::v1::event::Kind;
 
 use crate::projection::row::clean;
@@ -51,6 +52,12 @@ fn clip(text: &str) -> String {
             clipped
         }
     }
+}
+
+/// Returns the sentence of an event, as the timeline has it. `actor` is the name of whoever caused
+/// the commit, `aggregate` its aggregate as in [`Aggregate`](crate::ids::Aggregate).
+pub fn sentence(event: &Event, actor: &str, aggregate: &str) -> String {
+    describe(event.kind.as_ref(), &clean(actor), &clean(aggregate)).sentence
 }
 
 /// Describes an event of `aggregate` caused by `actor`.

@@ -72,6 +72,7 @@ pub(super) fn apply(
             step.status = StepRowStatus::Pending;
             step.verdict = None;
             step.message = clean(&retried.reason);
+            step.skipped_by.clear();
             step.not_before = time(retried.not_before.as_ref());
         }
         Kind::StepSkipped(skipped) => {
@@ -79,6 +80,7 @@ pub(super) fn apply(
                 out.note("skipped while running");
             }
             step.message = clean(&skipped.reason);
+            step.skipped_by.clone_from(&at.actor);
             // During a rollback, skipping means leaving the effect, which is still in place.
             if !(is_rolling_back && step.status == StepRowStatus::UndoFailed) {
                 step.status = StepRowStatus::Skipped;
@@ -107,8 +109,7 @@ pub(super) fn apply(
         }
         Kind::UndoStarted(started) => {
             step.status = StepRowStatus::Undoing;
-            step.worker = clean(&started.worker);
-            step.intent = clean(&started.intent);
+            step.undo_worker = clean(&started.worker);
         }
         Kind::UndoFinished(finished) => {
             if step.status != StepRowStatus::Undoing {
@@ -220,6 +221,8 @@ fn begin_attempt(step: &mut StepRow, attempt: u32) {
     step.undo_message.clear();
     step.undo_partial = Json::default();
     step.undo_finished_at = None;
+    step.undo_worker.clear();
+    step.skipped_by.clear();
 }
 
 fn finish(

@@ -115,7 +115,7 @@ view_row!(
         rule: String,
         /// Reason of the verdict, with numbers, or of a skip, retry or interruption.
         message: String,
-        /// The worker that executes it.
+        /// The worker or person that executes it, or did in the latest attempt.
         worker: String,
         /// What it executes, redacted.
         intent: String,
@@ -153,6 +153,10 @@ view_row!(
         undo_finished_at: Option<Timestamp>,
         /// Sequence of the commit that last changed this row.
         updated_sequence: u64,
+        /// Who left it out; empty unless it was skipped.
+        skipped_by: String,
+        /// The worker or person that undoes it, or did.
+        undo_worker: String,
     }
 );
 

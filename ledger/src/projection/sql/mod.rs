@@ -31,6 +31,8 @@ const MAX_CACHED_AGGREGATES: usize = 4_096;
 
 /// Creates the missing indexes; valid in both databases.
 const INDEX: &str = include_str!("../../../../migrations/ledger/002_view_indexes.deploy.sql");
+/// Adds columns to the empty tables; valid in both databases.
+const STEP_PEOPLE: &str = include_str!("../../../../migrations/ledger/004_step_people.deploy.sql");
 /// Number of commits projected at a time.
 const CHUNK_COMMITS: usize = 1_024;
 /// Maximum number of chunks that are projected but not yet written.
@@ -183,6 +185,7 @@ impl<D: Database> SqlViews<D> {
     async fn create(tx: &mut D::Tx) -> Result<(), ViewError> {
         tx.script(D::REVERT).await?;
         tx.script(D::DEPLOY).await?;
+        tx.script(STEP_PEOPLE).await?;
         tx.execute(
             "INSERT INTO view_position (id, version, sequence, recorded_at, ledger, commit_id) \
              VALUES (1, ?, 0, NULL, '', '')"

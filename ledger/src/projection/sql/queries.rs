@@ -468,6 +468,7 @@ impl<D: Database> ViewStore for SqlViews<D> {
     ) -> Result<ViewAnswer<Page<TimelineRow>>, ViewError> {
         let (mut tx, as_of) = self.begin_query().await?;
         let mut conditions = of_rollout(filter.rollout.as_deref());
+        conditions.add_if("t.subject = ?", filter.subject.as_ref());
         after(&mut conditions, filter.after);
         let order = "t.sequence, t.idx";
         let rows = page(

@@ -31,6 +31,7 @@ pub(super) fn opened(
         events: 1,
         name: event.name.clone(),
         runbook: event.runbook.clone(),
+        plans: BTreeMap::from([(1, plan.sha256.clone())]),
         plan_digest: plan.sha256.clone(),
         plan,
         revision: 1,
@@ -195,6 +196,7 @@ pub(super) fn plan_revised(
         )));
     }
     state.last_revision = event.revision;
+    state.plans.insert(event.revision, plan.sha256.clone());
     state.pending_revision = Some(PendingRevision {
         revision: event.revision,
         plan,

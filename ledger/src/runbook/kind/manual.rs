@@ -37,10 +37,14 @@ impl StepKind for Manual {
     }
 
     fn describe(&self) -> String {
-        let items = self.checklist.len();
+        let items = match self.checklist.len() {
+            0 => "nothing to answer".to_owned(),
+            1 => "1 item to answer".to_owned(),
+            items => format!("{items} items to answer"),
+        };
         match &self.role {
-            Some(role) => format!("by {role}, {items} items to answer"),
-            None => format!("by anyone in a role, {items} items to answer"),
+            Some(role) => format!("by {role}, {items}"),
+            None => format!("by anyone in a role, {items}"),
         }
     }
 

@@ -118,6 +118,11 @@ pub trait StepKind {
     /// Describes what it does, for `plan`. URLs in the text may still have passwords.
     fn describe(&self) -> String;
 
+    /// Describes what else a reader of the plan needs to know, one line each.
+    fn details(&self) -> Vec<String> {
+        Vec::new()
+    }
+
     /// Returns what it refers to elsewhere in the file, each with the path of the reference. `path`
     /// is that of its own fields.
     fn references(&self, path: &Path) -> Vec<(Path, Referent<'_>)> {
@@ -160,6 +165,12 @@ pub trait StepKind {
     /// True if what it changes is data, whatever the step declares.
     fn changes_data(&self) -> bool {
         false
+    }
+
+    /// Returns the first words of a statement that removes data, if it looks like having one. Its
+    /// undo does not bring the data back unless the undo itself kept it.
+    fn removes_data(&self) -> Option<String> {
+        None
     }
 
     /// True if it only reads and measures: after a crash another worker continues it.

@@ -107,6 +107,13 @@ impl StepKind for Sql {
         true
     }
 
+    fn removes_data(&self) -> Option<String> {
+        let script = self.deploy.as_ref()?.text()?;
+        sql_text::statements(script, Dialect::Postgres)
+            .iter()
+            .find_map(sql_text::Statement::removes_data)
+    }
+
     fn only_reads(&self) -> bool {
         self.deploy.is_none()
     }

@@ -64,6 +64,29 @@ impl StepKind for Watch {
         )
     }
 
+    fn details(&self) -> Vec<String> {
+        let threshold = |threshold: &Threshold| {
+            let mut parts = Vec::new();
+            if let Some(warn) = &threshold.warn {
+                parts.push(format!("warns if {warn}"));
+            }
+            if let Some(fail) = &threshold.fail {
+                parts.push(format!("fails if {fail}"));
+            }
+            if threshold.tolerate > 0 {
+                parts.push(format!("tolerates {} failing samples", threshold.tolerate));
+            }
+            let no_data = match threshold.no_data {
+                NoData::Inconclusive => "no data is inconclusive",
+                NoData::Fail => "no data is a failure",
+                NoData::Pass => "no data passes",
+            };
+            parts.push(no_data.to_owned());
+            format!("{}: {}", threshold.metric, parts.join(", "))
+        };
+        self.thresholds.iter().map(threshold).collect()
+    }
+
     fn references(&self, path: &Path) -> Vec<(Path, Referent<'_>)> {
         let path = path.key("thresholds");
         let metrics = self.metrics().into_iter().enumerate();

@@ -208,7 +208,7 @@ fn a_plan_is_described_in_its_order_with_what_cannot_be_taken_back() {
     assert_eq!(find("1.1", "flag").what, "set F to on");
     assert_eq!(find("1.1", "flag").needs, ["phase 0"]);
     assert!(!find("1.1", "flag").destructive);
-    assert!(find("1.2", "sql").destructive, "it changes data");
+    assert_eq!(find("1.2", "sql").loss, None, "its revert brings it back");
     assert!(find("1.4", "run").destructive, "it cannot be taken back");
     assert!(!find("1.3", "run").effect);
     assert_eq!(

@@ -1,0 +1,33 @@
+//! Arguments of `rollbook evidence`.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+
+use super::rollout::RolloutArg;
+
+/// `rollbook evidence`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum EvidenceCommand {
+    /// The evidence of a rollout, by step
+    #[command(after_help = "Example:\n  rollbook evidence list hello-0197")]
+    List(RolloutArg),
+    /// Print or save one piece, after checking that it is what the ledger names
+    #[command(
+        after_help = "Examples:\n  rollbook evidence get 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08\n  rollbook evidence get 9f86d081 --rollout hello-0197 --output backup.log"
+    )]
+    Get(EvidenceGetArgs),
+}
+
+/// `rollbook evidence get`.
+#[derive(Debug, Args)]
+pub(crate) struct EvidenceGetArgs {
+    /// SHA-256, or with a rollout an unambiguous beginning of it
+    pub(crate) sha256: String,
+    /// Look the beginning up in this rollout [default: the only one that is open]
+    #[arg(long, value_name = "ROLLOUT")]
+    pub(crate) rollout: Option<String>,
+    /// File to write; one that exists is kept [default: standard output]
+    #[arg(long, short, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+}

@@ -1,0 +1,334 @@
+//! `show`: a step or a gate in detail, with what the plan says of it and everything that happened.
+
+use rollbook_ledger::ids::{PhaseId, StepId};
+use rollbook_ledger::projection::rows::{StepRow, TimelineRow};
+use rollbook_ledger::projection::views::{Page, PhaseDetail, ViewAnswer};
+use rollbook_ledger::runbook::Plan;
+use rollbook_ledger::runbook::kind::DoneBy;
+use rollbook_server::api::StatusAnswer;
+use rollbook_workers::executor::OutputLine;
+
+use super::Session;
+use super::log::each_line;
+use super::status::as_of;
+use crate::args::ShowArgs;
+use crate::exit::{Exit, Failure, Outcome};
+use crate::outline;
+use crate::print::{self, BOLD, DIM, line, paint};
+
+/// The most events of one step or gate that are shown.
+const MAX_HISTORY: u32 = 1_000;
+
+/// `show`.
+pub(crate) async fn show(session: &Session, args: ShowArgs) -> Outcome {
+    let id = session.resolve(args.rollout.rollout.as_deref()).await?;
+    if args.follow {
+        return follow(session, &id, &args.what).await;
+    }
+    let status = session.status_of(&id).await?;
+    let phases = &status.view.data.phases;
+    if let Some(gate) = args.what.strip_prefix("gate/") {
+        let gate = PhaseId::new(gate).map_err(Failure::usage)?;
+        let history = history(session, &id, gate.as_str()).await?;
+        return show_gate(session, phases, gate.as_str(), &history);
+    }
+    let Some(step) = phases
+        .iter()
+        .flat_map(|phase| &phase.steps)
+        .find(|step| step.step == args.what)
+    else {
+        return Err(Failure::own(
+            Exit::Usage,
+            "RB-CLI-22",
+            format!(
+                "{id} has no step `{}`; `rollbook status` lists them",
+                args.what
+            ),
+        ));
+    };
+    if args.output && session.json {
+        return output_as_json(session, step).await;
+    }
+    if args.output {
+        return output(session, step).await;
+    }
+    let history = history(session, &id, &step.step).await?;
+    let plan = session.plan_of(&id, None).await?;
+    if session.json {
+        let mut value = serde_json::to_value(step).map_err(print::unprintable)?;
+        let planned = plan
+            .steps()
+            .find(|planned| planned.id.as_str() == step.step);
+        value["plan"] = serde_json::to_value(planned.map(|planned| planned.step))
+            .map_err(print::unprintable)?;
+        value["history"] = serde_json::to_value(&history).map_err(print::unprintable)?;
+        print::json(&value)?;
+        return Ok(Exit::Success);
+    }
+    show_step(&status, &plan, step);
+    show_history(&history);
+    line(paint(DIM, as_of(&status.view)));
+    Ok(Exit::Success)
+}
+
+/// The events that concern a step or a gate, oldest first.
+async fn history(session: &Session, id: &str, subject: &str) -> Result<Vec<TimelineRow>, Failure> {
+    let path = format!("/v1/rollouts/{id}/timeline");
+    let query = [
+        ("subject", subject.to_owned()),
+        ("limit", MAX_HISTORY.to_string()),
+    ];
+    let page: ViewAnswer<Page<TimelineRow>> = session.client.get(&path, &query).await?;
+    Ok(page.data.rows)
+}
+
+fn show_history(history: &[TimelineRow]) {
+    if history.is_empty() {
+        return;
+    }
+    line(paint(BOLD, "what happened"));
+    // Every sample of a watch is an event; the step's figures have the last of each.
+    let (samples, rows): (Vec<_>, Vec<_>) =
+        history.iter().partition(|row| row.event == "step_measured");
+    for row in rows {
+        line(print::timeline_row(row));
+    }
+    if !samples.is_empty() {
+        line(paint(
+            DIM,
+            format!(
+                "        and {} samples, which `rollbook log` lists",
+                samples.len()
+            ),
+        ));
+    }
+}
+
+fn show_step(status: &StatusAnswer, plan: &Plan, step: &StepRow) {
+    line(format!(
+        "{} {} ({}, phase {})",
+        paint(BOLD, &step.step),
+        print::visible(&step.title),
+        step.kind,
+        print::visible(&step.phase)
+    ));
+    let verdict = step
+        .verdict
+        .map(|verdict| format!(", verdict {verdict}"))
+        .unwrap_or_default();
+    let attempt = match step.attempt {
+        0 => String::new(),
+        attempt => format!(", attempt {attempt}"),
+    };
+    field("status", &format!("{}{verdict}{attempt}", step.status));
+    if let Some(blocked) = status
+        .blocked
+        .iter()
+        .find(|answer| answer.blocked.what.to_string() == format!("step {}", step.step))
+    {
+        field("waits", &blocked.blocked.why);
+    }
+    let planned = plan
+        .steps()
+        .find(|planned| planned.id.as_str() == step.step);
+    if let Some(planned) = planned
+        && let DoneBy::Person(manual) = planned.step.action.kind().done_by()
+    {
+        let who = match &manual.role {
+            Some(role) => format!("{role}: {}", plan.role_members(role).join(" or ")),
+            None => "anyone in a role".to_owned(),
+        };
+        field("who can", &who);
+    }
+    for (name, value) in [
+        ("rule", &step.rule),
+        ("message", &step.message),
+        ("skipped by", &step.skipped_by),
+        ("by", &step.worker),
+        ("undone by", &step.undo_worker),
+        ("undo", &step.undo_message),
+    ] {
+        field(name, value);
+    }
+    for (name, partial) in [
+        ("effect", &step.partial),
+        ("effect of the undo", &step.undo_partial),
+    ] {
+        if let Some(partial) = &partial.0 {
+            field(name, &partial.to_string());
+        }
+    }
+    for (name, at) in [("started", step.started_at), ("ended", step.finished_at)] {
+        if let Some(at) = at {
+            field(name, &print::time(at));
+        }
+    }
+    if let Some(millis) = step.duration_ms {
+        field("duration", &print::duration(millis));
+    }
+    answers(step);
+    let written = outline::written(plan, &step.step, "  ");
+    if !written.is_empty() {
+        line(paint(BOLD, "what the plan says"));
+        for text in written {
+            line(text);
+        }
+    }
+}
+
+/// A field with its name; nothing if it is empty.
+fn field(name: &str, value: &str) {
+    if value.is_empty() {
+        return;
+    }
+    for text in print::wrapped(&format!("{name:<11} "), value) {
+        line(text);
+    }
+}
+
+/// What the last attempt left: answers, figures, evidence.
+fn answers(step: &StepRow) {
+    for item in &step.checklist.0 {
+        let answer = item
+            .answer
+            .map(|answer| answer.to_string())
+            .unwrap_or_default();
+        let note = match item.note.as_str() {
+            "" => String::new(),
+            note => format!(" ({note})"),
+        };
+        for text in print::wrapped(
+            &format!("  [{answer}] "),
+            &format!("{}{note}", item.item),
+        ) {
+            line(text);
+        }
+    }
+    for measured in &step.measurements.0 {
+        let value = measured.decimal.as_ref().unwrap_or(&measured.text);
+        let verdict = measured
+            .verdict
+            .map(|verdict| format!(" → {verdict}"))
+            .unwrap_or_default();
+        let mut text = format!("  {} = {value}", measured.metric);
+        for part in [&measured.unit, &measured.rule] {
+            if !part.is_empty() {
+                text = format!("{text} {part}");
+            }
+        }
+        line(print::visible(&format!("{text}{verdict}")));
+    }
+    for evidence in &step.evidence.0 {
+        line(format!(
+            "  evidence {} ({} bytes): rollbook evidence get {}",
+            print::visible(&evidence.name),
+            evidence.size_bytes,
+            evidence.sha256
+        ));
+    }
+}
+
+/// `show STEP --follow`: what it prints, until it has ended.
+async fn follow(session: &Session, id: &str, what: &str) -> Outcome {
+    let step = StepId::new(what).map_err(Failure::usage)?;
+    let path = format!("/v1/rollouts/{id}/steps/{step}/output");
+    let response = session.client.stream(&path, &[]).await?;
+    each_line(response, |text| {
+        match serde_json::from_str::<OutputLine>(text) {
+            Ok(printed) if !session.json => line(printed.text),
+            _ => line(text),
+        }
+    })
+    .await?;
+    print::note(paint(
+        DIM,
+        format!("{step} has ended; its whole output: rollbook show {step} {id} --output"),
+    ));
+    Ok(Exit::Success)
+}
+
+/// `show STEP --output`: everything it printed.
+async fn output(session: &Session, step: &StepRow) -> Outcome {
+    for evidence in &step.evidence.0 {
+        let path = format!("/v1/evidence/{}", evidence.sha256);
+        let response = session.client.stream(&path, &[]).await?;
+        print::note(paint(
+            DIM,
+            format!("--- {} ({} bytes)", evidence.name, evidence.size_bytes),
+        ));
+        each_line(response, |text| line(text)).await?;
+    }
+    Ok(Exit::Success)
+}
+
+/// Everything a step printed, as one list; bytes that are not UTF-8 are replaced.
+async fn output_as_json(session: &Session, step: &StepRow) -> Outcome {
+    let mut printed = Vec::new();
+    for evidence in &step.evidence.0 {
+        let path = format!("/v1/evidence/{}", evidence.sha256);
+        let response = session.client.stream(&path, &[]).await?;
+        let mut lines = Vec::new();
+        each_line(response, |text| lines.push(text.to_owned())).await?;
+        printed.push(serde_json::json!({
+            "name": evidence.name,
+            "sha256": evidence.sha256,
+            "size_bytes": evidence.size_bytes,
+            "lines": lines,
+        }));
+    }
+    print::json(&printed)?;
+    Ok(Exit::Success)
+}
+
+fn show_gate(
+    session: &Session,
+    phases: &[PhaseDetail],
+    gate: &str,
+    history: &[TimelineRow],
+) -> Outcome {
+    let found = phases
+        .iter()
+        .filter_map(|phase| phase.gate_detail.as_ref())
+        .find(|detail| detail.gate.gate == gate);
+    let Some(detail) = found else {
+        return Err(Failure::own(
+            Exit::Usage,
+            "RB-CLI-23",
+            format!("there is no gate `{gate}`; `rollbook status` lists them"),
+        ));
+    };
+    if session.json {
+        print::json(detail)?;
+        return Ok(Exit::Success);
+    }
+    line(format!(
+        "{} {} {}",
+        paint(BOLD, "gate"),
+        paint(BOLD, gate),
+        detail.gate.status
+    ));
+    for reason in &detail.gate.reasons.0 {
+        line(format!("  {}", print::visible(reason)));
+    }
+    for sign_off in &detail.sign_offs {
+        line(format!(
+            "  {} {} as {} ({}): {}{}",
+            sign_off.given_at.map(print::time).unwrap_or_default(),
+            print::visible(&sign_off.person),
+            print::visible(&sign_off.role),
+            sign_off.status,
+            print::visible(&sign_off.statement),
+            if sign_off.voided_cause.is_empty() {
+                String::new()
+            } else {
+                format!(" [voided: {}]", print::visible(&sign_off.voided_cause))
+            },
+        ));
+    }
+    show_history(history);
+    line(paint(
+        DIM,
+        format!("what a signature covers: rollbook gate {gate}"),
+    ));
+    Ok(Exit::Success)
+}

@@ -1,0 +1,173 @@
+//! Everything that did not go by the plan's usual way, in one place.
+
+use std::fmt::Write;
+
+use rollbook_ledger::projection::rows::{SignOffRow, StepRow, TimelineRow};
+use rollbook_ledger::projection::views::{GateDetail, RolloutDetail};
+use rollbook_ledger::projection::words::{
+    GateStatus, RequestKind, RequestStatus, RevisionStatus, SignOffStatus, StepRowStatus, Verdict,
+};
+
+use super::{cell, time};
+
+/// Exceptions by kind; says so if there are none.
+pub(super) fn exceptions(
+    out: &mut String,
+    detail: &RolloutDetail,
+    timeline: &[TimelineRow],
+) -> std::fmt::Result {
+    let mut found = Vec::new();
+    for phase in &detail.phases {
+        for step in &phase.steps {
+            of_step(step, timeline, &mut found);
+        }
+        if let Some(gate) = &phase.gate_detail {
+            of_gate(gate, &mut found);
+        }
+    }
+    of_people(detail, &mut found);
+    writeln!(out, "\n## Exceptions\n")?;
+    if found.is_empty() {
+        return writeln!(
+            out,
+            "None: nothing was skipped, refused, revised, bypassed or signed late."
+        );
+    }
+    for text in found {
+        writeln!(out, "- {text}")?;
+    }
+    Ok(())
+}
+
+fn of_step(step: &StepRow, timeline: &[TimelineRow], found: &mut Vec<String>) {
+    let name = format!("Step {} {}", cell(&step.step), cell(&step.title));
+    let last = |event: &str| {
+        timeline
+            .iter()
+            .rev()
+            .find(|row| row.subject == step.step && row.event == event)
+    };
+    match step.status {
+        StepRowStatus::Skipped => found.push(format!(
+            "{name} was **skipped** by {} at {}: {}.",
+            cell(&step.skipped_by),
+            time(step.finished_at),
+            cell(&step.message)
+        )),
+        StepRowStatus::NotApplicable => {
+            let how = match last("not_applicable_reviewed").or(last("not_applicable_proposed")) {
+                Some(row) => cell(&row.sentence),
+                None => cell(&step.message),
+            };
+            found.push(format!("{name} was **not applicable**: {how}."));
+        }
+        StepRowStatus::Interrupted => found.push(format!(
+            "{name} was **interrupted**, and what it did is not known: {}.",
+            cell(&step.message)
+        )),
+        StepRowStatus::UndoFailed => found.push(format!(
+            "{name} **could not be undone**: {}.",
+            cell(&step.undo_message)
+        )),
+        _ => {}
+    }
+    let is_bad = matches!(
+        step.verdict,
+        Some(Verdict::Fail | Verdict::Error | Verdict::Inconclusive)
+    );
+    if is_bad && step.status == StepRowStatus::Finished {
+        found.push(format!(
+            "{name} ended with **{}**: {}.",
+            step.verdict
+                .map_or_else(String::new, |verdict| verdict.to_string()),
+            cell(&step.message)
+        ));
+    }
+    if step.attempt > 1 {
+        found.push(format!("{name} took **{} attempts**.", step.attempt));
+    }
+}
+
+fn of_gate(detail: &GateDetail, found: &mut Vec<String>) {
+    let gate = &detail.gate;
+    for sign_off in &detail.sign_offs {
+        let person = format!("{} as {}", cell(&sign_off.person), cell(&sign_off.role));
+        match sign_off.status {
+            SignOffStatus::Refused => found.push(format!(
+                "Gate {} was **refused** by {person} at {}: {}.",
+                cell(&gate.gate),
+                time(sign_off.given_at),
+                cell(&sign_off.statement)
+            )),
+            SignOffStatus::Voided => found.push(format!(
+                "The sign-off of gate {} by {person} was **voided** at {}: {}.",
+                cell(&gate.gate),
+                time(sign_off.voided_at),
+                cell(&sign_off.voided_cause)
+            )),
+            SignOffStatus::Given if is_late(gate.status, gate.decided_at, sign_off) => {
+                found.push(format!(
+                    "Gate {} was signed **late** by {person} at {}, after it had passed at {}.",
+                    cell(&gate.gate),
+                    time(sign_off.given_at),
+                    time(gate.decided_at)
+                ));
+            }
+            SignOffStatus::Given => {}
+        }
+    }
+}
+
+fn is_late(status: GateStatus, decided_at: Option<jiff::Timestamp>, sign_off: &SignOffRow) -> bool {
+    status == GateStatus::Passed && sign_off.given_at > decided_at
+}
+
+/// Revisions, and what was done alone or asked of a second person.
+fn of_people(detail: &RolloutDetail, found: &mut Vec<String>) {
+    for row in &detail.revisions {
+        let how = match row.status {
+            RevisionStatus::Proposed => "which waits to be accepted".to_owned(),
+            status => format!("{status} by {}", cell(&row.decided_by)),
+        };
+        found.push(format!(
+            "Revision {} of the plan was **proposed** by {} at {}, {how}: {}.",
+            row.revision,
+            cell(&row.proposed_by),
+            time(row.proposed_at),
+            cell(&row.reason)
+        ));
+    }
+    for row in &detail.requests {
+        match (row.kind, row.status) {
+            (RequestKind::Review, status) => {
+                let review = match status {
+                    RequestStatus::Open => "not reviewed yet".to_owned(),
+                    RequestStatus::Overdue => "its review is **overdue**".to_owned(),
+                    status => format!("{status} by {}", cell(&row.ended_by)),
+                };
+                let late = match (row.ended_at, row.due_at) {
+                    (Some(ended), Some(due)) if ended > due => ", after the review was due",
+                    _ => "",
+                };
+                found.push(format!(
+                    "{} **broke glass** to {} at {}: {}; {review}{late}.",
+                    cell(&row.made_by),
+                    cell(&row.what),
+                    time(row.made_at),
+                    cell(&row.reason)
+                ));
+            }
+            (
+                RequestKind::Confirm,
+                RequestStatus::Withdrawn | RequestStatus::Expired | RequestStatus::Voided,
+            ) => found.push(format!(
+                "The request of {} to {} was **{}**: {}.",
+                cell(&row.made_by),
+                cell(&row.what),
+                row.status,
+                cell(&row.note)
+            )),
+            (RequestKind::Confirm, _) => {}
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! Which commits of the log a caller wants.
+
+use std::collections::BTreeSet;
+
+use jiff::Timestamp;
+use rollbook_ledger::clock;
+use rollbook_ledger::journal::{StoredCommit, event_type};
+use rollbook_proto::v1::Actor;
+
+use super::ApiError;
+use super::events::events_filter;
+use crate::live::{EnvironmentCache, FeedError, Filter, about};
+
+/// Conditions on a commit; all must hold. One that is not given holds for every commit.
+#[derive(Debug, Default)]
+pub(super) struct LogFilter {
+    /// Its aggregate.
+    aggregate: Option<String>,
+    /// Who caused it, one of these.
+    actors: BTreeSet<String>,
+    /// Recorded at this time or later.
+    since: Option<Timestamp>,
+    /// Recorded before this time.
+    until: Option<Timestamp>,
+    /// One of its events is of such a type, and about such a rollout and environment.
+    events: Filter,
+}
+
+impl LogFilter {
+    /// The conditions of a query: `aggregate`, `actor`, `since`, `until`, and those of the live
+    /// feed. A name that is given twice takes either value. Ignores other parameters.
+    pub(super) fn of(query: &[(String, String)]) -> Result<Self, ApiError> {
+        let mut filter = Self {
+            events: events_filter(query)?,
+            ..Self::default()
+        };
+        for (name, value) in query {
+            match name.as_str() {
+                "aggregate" => filter.aggregate = Some(value.clone()),
+                "actor" => {
+                    filter.actors.insert(value.clone());
+                }
+                "since" => filter.since = Some(moment(name, value)?),
+                "until" => filter.until = Some(moment(name, value)?),
+                _ => {}
+            }
+        }
+        Ok(filter)
+    }
+
+    pub(super) async fn wants(
+        &self,
+        stored: &StoredCommit,
+        environments: &EnvironmentCache,
+    ) -> Result<bool, FeedError> {
+        let commit = &stored.commit;
+        let is_other = |id: &String| *id != commit.aggregate_id;
+        if self.aggregate.as_ref().is_some_and(is_other) {
+            return Ok(false);
+        }
+        let actor = commit.actor.as_ref().map(|Actor { name, .. }| name);
+        if !self.actors.is_empty() && !actor.is_some_and(|name| self.actors.contains(name)) {
+            return Ok(false);
+        }
+        let at = clock::from_proto(commit.recorded_at.as_ref());
+        let is_early = |since| at.is_none_or(|at| at < since);
+        let is_late = |until| at.is_none_or(|at| at >= until);
+        if self.since.is_some_and(is_early) || self.until.is_some_and(is_late) {
+            return Ok(false);
+        }
+        if self.events.is_everything() {
+            return Ok(true);
+        }
+        for event in &commit.events {
+            let about = about(stored, event, environments).await?;
+            if self.events.wants(event_type(event), &about) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+}
+
+fn moment(name: &str, text: &str) -> Result<Timestamp, ApiError> {
+    text.parse().map_err(|_| {
+        ApiError::usage(
+            "RB-API-38",
+            format!("`{name}` is `{text}`, which is not a time; write it as 2026-01-31T22:00:00Z"),
+        )
+    })
+}
