@@ -90,13 +90,7 @@ fn phase_head(plan: &Plan, phase: &Phase, out: &mut Vec<String>) {
 }
 
 /// One step or gate; `before` is the step that stands before it in its phase.
-fn shown(
-    plan: &Plan,
-    item: &PlannedItem,
-    before: Option<&str>,
-    full: bool,
-    out: &mut Vec<String>,
-) {
+fn shown(plan: &Plan, item: &PlannedItem, before: Option<&str>, full: bool, out: &mut Vec<String>) {
     if item.kind == "gate" {
         out.extend(print::wrapped(
             &format!("  {} ", paint(BOLD, "◆ gate")),

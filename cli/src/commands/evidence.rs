@@ -1,17 +1,22 @@
 //! `evidence`: lists the pieces of a rollout, and fetches one.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::fs::OpenOptions;
 use std::io::Write;
 use std::path::Path;
 
-use rollbook_ledger::projection::words::EvidenceRef;
+use rollbook_ledger::evidence::is_address;
+use rollbook_ledger::journal::event_type;
+use rollbook_proto::v1::Event;
+use serde::Serialize;
+use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use super::Session;
+use super::log::each_line;
 use crate::args::{EvidenceCommand, EvidenceGetArgs};
 use crate::exit::{Exit, Failure, Outcome};
-use crate::print::{self, DIM, line, paint};
+use crate::print::{self, line};
 
 /// Length of a SHA-256 in hexadecimal digits.
 const WHOLE: usize = 64;
@@ -24,67 +29,100 @@ pub(crate) async fn run(session: &Session, command: EvidenceCommand) -> Outcome 
     }
 }
 
-/// The pieces of a rollout with what they belong to, each once.
-async fn pieces(session: &Session, id: &str) -> Result<Vec<(String, EvidenceRef)>, Failure> {
-    let status = session.status_of(id).await?;
-    let detail = &status.view.data;
-    let steps = detail.phases.iter().flat_map(|phase| &phase.steps);
-    let mut found: Vec<(String, EvidenceRef)> = steps
-        .flat_map(|step| {
-            let of = format!("step {}", step.step);
-            step.evidence
-                .0
-                .iter()
-                .map(move |piece| (of.clone(), piece.clone()))
-        })
-        .collect();
-    for snapshot in &detail.snapshots {
-        let of = format!("snapshot {} {}", snapshot.snapshot, snapshot.label);
-        found.push((of, snapshot.manifest.0.clone()));
-    }
-    for comparison in &detail.comparisons {
-        let of = format!("comparison of step {}", comparison.step);
-        found.push((of, comparison.result.0.clone()));
-    }
+/// A piece of evidence that the ledger names.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+struct Piece {
+    /// Sequence of the commit that names it first.
+    sequence: u64,
+    /// The type of the event, and the step or gate: `step_finished 1.1`.
+    of: String,
+    /// Display name; empty if it has none.
+    name: String,
+    sha256: String,
+    size_bytes: u64,
+    /// It was longer than what was stored.
+    truncated: bool,
+}
+
+/// Every piece that a commit of the rollout names, in order, each once.
+async fn pieces(session: &Session, id: &str) -> Result<Vec<Piece>, Failure> {
+    let query = [("aggregate", id.to_owned())];
+    let response = session.client.stream("/v1/log", &query).await?;
+    let mut found: Vec<Piece> = Vec::new();
+    let mut known = BTreeSet::new();
+    each_line(response, |text| {
+        let line: Value = serde_json::from_str(text).unwrap_or_default();
+        let sequence = line["sequence"].as_u64().unwrap_or_default();
+        let commit = &line["commit"];
+        for event in commit["events"].as_array().into_iter().flatten() {
+            let name = serde_json::from_value::<Event>(event.clone())
+                .map_or("unknown", |event| event_type(&event));
+            // proto3 JSON has exactly one key: the kind.
+            let fields = event.as_object().and_then(|kind| kind.values().next());
+            let part = fields
+                .map(|fields| &fields["stepId"])
+                .and_then(Value::as_str);
+            let of = format!("{name} {}", part.unwrap_or_default());
+            named(event, sequence, of.trim_end(), &mut found);
+        }
+        named(&commit["texts"], sequence, "long text", &mut found);
+    })
+    .await?;
+    found.retain(|piece| known.insert(piece.sha256.clone()));
     Ok(found)
+}
+
+/// Adds each piece that a value names, however deep: later kinds of events are found as well.
+fn named(value: &Value, sequence: u64, of: &str, found: &mut Vec<Piece>) {
+    match value {
+        Value::Object(fields) => {
+            let sha256 = fields.get("sha256").and_then(Value::as_str);
+            if let Some(sha256) = sha256.filter(|sha256| is_address(sha256)) {
+                let size = &value["sizeBytes"];
+                let size_bytes = size.as_str().and_then(|text| text.parse().ok());
+                let name = &value["name"];
+                found.push(Piece {
+                    sequence,
+                    of: of.to_owned(),
+                    name: name.as_str().unwrap_or_default().to_owned(),
+                    sha256: sha256.to_owned(),
+                    size_bytes: size_bytes.or(size.as_u64()).unwrap_or_default(),
+                    truncated: value["truncated"].as_bool().unwrap_or_default(),
+                });
+            }
+            for value in fields.values() {
+                named(value, sequence, of, found);
+            }
+        }
+        Value::Array(values) => {
+            for value in values {
+                named(value, sequence, of, found);
+            }
+        }
+        _ => {}
+    }
 }
 
 async fn list(session: &Session, rollout: Option<&str>) -> Outcome {
     let id = session.resolve(rollout).await?;
+    // Refuses a rollout that does not exist, which differs from one without evidence.
+    session.status_of(&id).await?;
     let found = pieces(session, &id).await?;
     if session.json {
-        let rows: Vec<_> = found
-            .iter()
-            .map(|(of, piece)| {
-                serde_json::json!({
-                    "of": of,
-                    "name": piece.name,
-                    "sha256": piece.sha256,
-                    "size_bytes": piece.size_bytes,
-                    "truncated": piece.truncated,
-                })
-            })
-            .collect();
-        print::json(&rows)?;
+        print::json(&found)?;
         return Ok(Exit::Success);
     }
-    for (of, piece) in &found {
+    for piece in &found {
         line(format!(
-            "{}  {:>10} bytes{}  {}: {}",
+            "{}  {:>10} bytes{}  {:>6} {} {}",
             piece.sha256,
             piece.size_bytes,
             if piece.truncated { ", cut" } else { "" },
-            print::visible(of),
+            piece.sequence,
+            print::visible(&piece.of),
             print::visible(&piece.name)
         ));
     }
-    if found.is_empty() {
-        line(format!("{id} has no evidence yet"));
-    }
-    line(paint(
-        DIM,
-        "of the last attempt of each step; `rollbook log ROLLOUT --json` names that of earlier ones",
-    ));
     Ok(Exit::Success)
 }
 
@@ -144,15 +182,12 @@ async fn whole(session: &Session, args: &EvidenceGetArgs) -> Result<String, Fail
         return Ok(given);
     }
     let id = session.resolve(args.rollout.as_deref()).await?;
-    let found: BTreeMap<String, String> = pieces(session, &id)
-        .await?
+    let found = pieces(session, &id).await?;
+    let mut found = found
         .into_iter()
-        .filter(|(_, piece)| piece.sha256.starts_with(&given))
-        .map(|(of, piece)| (piece.sha256, format!("{of}: {}", piece.name)))
-        .collect();
-    let mut found = found.into_iter();
+        .filter(|piece| piece.sha256.starts_with(&given));
     match (found.next(), found.next()) {
-        (Some((one, _)), None) => Ok(one),
+        (Some(one), None) => Ok(one.sha256),
         (None, _) => Err(Failure::own(
             Exit::Usage,
             "RB-CLI-106",
@@ -160,11 +195,12 @@ async fn whole(session: &Session, args: &EvidenceGetArgs) -> Result<String, Fail
                 "{id} has no evidence that begins with {given}; `rollbook evidence list {id}` shows what it has"
             ),
         )),
-        (Some((one, first)), Some((other, second))) => Err(Failure::own(
+        (Some(one), Some(other)) => Err(Failure::own(
             Exit::Usage,
             "RB-CLI-107",
             format!(
-                "{given} is the beginning of {one} ({first}) and of {other} ({second}); give more of it"
+                "{given} is the beginning of {} ({}) and of {} ({}); give more of it",
+                one.sha256, one.of, other.sha256, other.of
             ),
         )),
     }

@@ -197,10 +197,7 @@ fn answers(step: &StepRow) {
             "" => String::new(),
             note => format!(" ({note})"),
         };
-        for text in print::wrapped(
-            &format!("  [{answer}] "),
-            &format!("{}{note}", item.item),
-        ) {
+        for text in print::wrapped(&format!("  [{answer}] "), &format!("{}{note}", item.item)) {
             line(text);
         }
     }

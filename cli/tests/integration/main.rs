@@ -41,6 +41,7 @@ mod outage;
 mod plans;
 mod postgres_views;
 mod quorum;
+mod reading;
 mod rollback;
 mod sql_scripts;
 mod subscribers;
