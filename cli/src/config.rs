@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use rollbook_ledger::{person, redacted};
 use serde::Deserialize;
 
+use crate::args::EVERYWHERE;
 use crate::exit::{Exit, Failure};
 
 /// The default address of the HTTP API.
@@ -38,19 +39,32 @@ pub(crate) struct ConfigArgs {
     #[arg(
         long,
         global = true,
+        help_heading = EVERYWHERE,
         value_name = "URL",
         env = "ROLLBOOK_SERVER",
         hide_env_values = true
     )]
     pub(crate) server: Option<String>,
     /// Directory of the embedded ledger [default: .rollbook]
-    #[arg(long, global = true, value_name = "DIR", env = "ROLLBOOK_DATA_DIR")]
+    #[arg(
+        long,
+        global = true,
+        help_heading = EVERYWHERE,
+        value_name = "DIR",
+        env = "ROLLBOOK_DATA_DIR"
+    )]
     pub(crate) data_dir: Option<String>,
     /// Who acts; recorded with every command
     #[arg(long = "as", global = true, value_name = "PERSON", env = "ROLLBOOK_AS")]
     pub(crate) actor: Option<String>,
     /// Configuration file [default: rollbook.toml when it exists]
-    #[arg(long, global = true, value_name = "FILE", env = "ROLLBOOK_CONFIG")]
+    #[arg(
+        long,
+        global = true,
+        help_heading = EVERYWHERE,
+        value_name = "FILE",
+        env = "ROLLBOOK_CONFIG"
+    )]
     pub(crate) config: Option<PathBuf>,
 }
 

@@ -3,6 +3,7 @@
 mod args;
 mod client;
 mod commands;
+mod completion;
 mod config;
 mod exit;
 mod interrupt;
@@ -16,7 +17,8 @@ mod telemetry;
 
 use std::process::ExitCode;
 
-use clap::{CommandFactory, FromArgMatches};
+use clap::FromArgMatches;
+use clap_complete::CompleteEnv;
 use rollbook_ledger::rollout::Command as RolloutCommand;
 use rollbook_ledger::trace;
 use rollbook_server::command_line;
@@ -27,7 +29,7 @@ use args::{Cli, Command, DealsCommand, SnapshotCommand};
 use client::Client;
 use commands::{
     Session, authority, compare, data, doctor, environment, evidence, flag, fleet, gate, log, open,
-    plan, process, queries, report as report_command, rollout, runbook, show, status,
+    overview, plan, process, queries, report as report_command, rollout, runbook, show, status,
 };
 use config::Config;
 use exit::{Exit, Failure, Outcome};
@@ -39,6 +41,10 @@ use telemetry::Traces;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
+    // Fails only if a provider is already installed, which is fine.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    // Answers a shell that completes a command line, and ends.
+    CompleteEnv::with_factory(args::command).complete();
     let (cli, name) = match parse() {
         Ok(parsed) => parsed,
         Err(error) if error.use_stderr() => {
@@ -71,7 +77,7 @@ fn main() -> ExitCode {
 
 /// The command line, and the name of its command.
 fn parse() -> Result<(Cli, String), clap::Error> {
-    let mut command = Cli::command();
+    let mut command = args::command();
     let matches = command.try_get_matches_from_mut(std::env::args_os())?;
     let cli = Cli::from_arg_matches(&matches).map_err(|error| error.format(&mut command))?;
     Ok((
@@ -101,11 +107,9 @@ fn complain(failure: &Failure, json: bool) {
 }
 
 fn start(cli: Cli, name: &str) -> Outcome {
-    if cli.command.runs_programs() {
+    if cli.command.as_ref().is_some_and(Command::runs_programs) {
         process_hardening::close();
     }
-    // Fails only if a provider is already installed, which is fine.
-    let _ = rustls::crypto::ring::default_provider().install_default();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -126,10 +130,11 @@ fn start(cli: Cli, name: &str) -> Outcome {
 
 /// Runs the command, a process that stays or one span of a trace.
 fn traced(runtime: &Runtime, cli: Cli, name: &str) -> Outcome {
-    let stays = cli.command.stays();
+    let stays = cli.command.as_ref().is_some_and(Command::stays);
+    let records = cli.command.as_ref().is_some_and(Command::records);
     let service = match cli.command {
-        Command::Serve(_) => "rollbook-server",
-        Command::Worker(_) => "rollbook-worker",
+        Some(Command::Serve(_)) => "rollbook-server",
+        Some(Command::Worker(_)) => "rollbook-worker",
         _ => "rollbook",
     };
     let (traces, error) = match Traces::start(service) {
@@ -141,7 +146,7 @@ fn traced(runtime: &Runtime, cli: Cli, name: &str) -> Outcome {
         tracing::warn!(%error, "nothing is traced");
     }
     // A command that only reads may follow for hours: each of its requests is a trace of its own.
-    let span = if stays || !cli.command.records() {
+    let span = if stays || !records {
         Span::none()
     } else {
         tracing::info_span!(
@@ -158,11 +163,24 @@ fn traced(runtime: &Runtime, cli: Cli, name: &str) -> Outcome {
     outcome
 }
 
+/// `rollbook` without a command; its help where no server answers.
+async fn alone(session: &Session) -> Outcome {
+    match overview::run(session).await {
+        Err(failure) if failure.exit == Exit::Unavailable && !session.json => {
+            print::note(failure.message);
+            let _ = args::command().print_help();
+            Ok(Exit::Usage)
+        }
+        outcome => outcome,
+    }
+}
+
 async fn run(cli: Cli) -> Outcome {
-    if !cli.command.stays() {
+    let is = |what: fn(&Command) -> bool| cli.command.as_ref().is_some_and(what);
+    if !is(Command::stays) {
         interrupt::ends_the_process()?;
     }
-    if cli.command_id.is_some() && !cli.command.records() {
+    if cli.command_id.is_some() && !is(Command::records) {
         return Err(Failure::own(
             Exit::Usage,
             "RB-CLI-82",
@@ -175,7 +193,10 @@ async fn run(cli: Cli) -> Outcome {
         config,
         json: cli.json,
     };
-    match cli.command {
+    let Some(command) = cli.command else {
+        return alone(&session).await;
+    };
+    match command {
         Command::Up(args) => process::up(session.config, &args).await,
         Command::Serve(args) => process::serve(session.config, &args).await,
         Command::Worker(args) => process::worker(session.config, &args).await,
@@ -248,12 +269,7 @@ async fn run(cli: Cli) -> Outcome {
             Ok(Exit::Success)
         }
         Command::Completions { shell } => {
-            clap_complete::generate(
-                shell,
-                &mut Cli::command(),
-                "rollbook",
-                &mut std::io::stdout(),
-            );
+            print::line(completion::script(shell)?.trim_end());
             Ok(Exit::Success)
         }
     }

@@ -11,9 +11,6 @@ use super::rollout::RolloutArg;
 #[derive(Debug, Subcommand)]
 pub(crate) enum DealsCommand {
     /// Make realistic deals, the same for the same seed
-    #[command(
-        after_help = "Example:\n  rollbook deals generate --count 5000 --seed 1 --database sqlite:deals.db"
-    )]
     Generate(GenerateArgs),
 }
 
@@ -46,18 +43,13 @@ pub(crate) struct GenerateArgs {
 #[derive(Debug, Subcommand)]
 pub(crate) enum SnapshotCommand {
     /// Capture what every deal costs and yields; exits 1 if a deal cannot be computed
-    #[command(
-        after_help = "Example:\n  rollbook snapshot take --database sqlite:deals.db --label before"
-    )]
     Take(SnapshotTakeArgs),
     /// Snapshots taken by rollouts
-    #[command(after_help = "Example:\n  rollbook snapshot list")]
     List {
         #[command(flatten)]
         rollout: RolloutArg,
     },
     /// One snapshot's manifest
-    #[command(after_help = "Example:\n  rollbook snapshot show SHA256 --json")]
     Show(SnapshotShowArgs),
 }
 

@@ -6,21 +6,15 @@ use clap::{Args, Subcommand};
 #[derive(Debug, Subcommand)]
 pub(crate) enum EnvironmentCommand {
     /// Record an environment, or propose a change of what is recorded
-    #[command(
-        after_help = "Examples:\n  rollbook environment set production --protected --role operators=alice,bob --reason 'set up' --as alice\n  rollbook environment set production --role operators=alice,bob,carol --reason 'carol joined' --as alice"
-    )]
     Set(EnvironmentSetArgs),
     /// One environment, with the revision that waits to be accepted
-    #[command(after_help = "Example:\n  rollbook environment show production")]
     Show {
         /// Environment
         environment: String,
     },
     /// All environments that are recorded
-    #[command(after_help = "Example:\n  rollbook environment list")]
     List,
     /// Show what a proposed change is, and accept it
-    #[command(after_help = "Example:\n  rollbook environment accept production 2 --as bob")]
     Accept {
         /// Environment
         environment: String,
@@ -28,9 +22,6 @@ pub(crate) enum EnvironmentCommand {
         revision: u32,
     },
     /// Withdraw a proposed change, or refuse it
-    #[command(
-        after_help = "Example:\n  rollbook environment withdraw production 2 --reason 'not agreed' --as bob"
-    )]
     Withdraw {
         /// Environment
         environment: String,

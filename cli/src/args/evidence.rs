@@ -10,12 +10,8 @@ use super::rollout::RolloutArg;
 #[derive(Debug, Subcommand)]
 pub(crate) enum EvidenceCommand {
     /// The evidence of a rollout, by step
-    #[command(after_help = "Example:\n  rollbook evidence list hello-0197")]
     List(RolloutArg),
     /// Print or save one piece, after checking that it is what the ledger names
-    #[command(
-        after_help = "Examples:\n  rollbook evidence get 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08\n  rollbook evidence get 9f86d081 --rollout hello-0197 --output backup.log"
-    )]
     Get(EvidenceGetArgs),
 }
 

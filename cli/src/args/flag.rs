@@ -6,27 +6,18 @@ use clap::{Args, Subcommand};
 #[derive(Debug, Subcommand)]
 pub(crate) enum FlagCommand {
     /// Define a flag
-    #[command(
-        after_help = "Example:\n  rollbook flag define NEW_PRICING --env production --owner team/eng --description 'new model' --as alice"
-    )]
     Define(FlagDefineArgs),
     /// Flags and their settings
-    #[command(after_help = "Example:\n  rollbook flag list --env production")]
     List {
         /// Only this environment
         #[arg(long = "env", value_name = "ENVIRONMENT")]
         environment: Option<String>,
     },
     /// One flag
-    #[command(after_help = "Example:\n  rollbook flag get NEW_PRICING --env production")]
     Get(FlagArg),
     /// Set a flag: on, off, safe, parallel, 25% or beta:label,label
-    #[command(
-        after_help = "Example:\n  rollbook flag set NEW_PRICING 25% --env production --reason 'first quarter' --as alice"
-    )]
     Set(FlagSetArgs),
     /// Every change of a flag
-    #[command(after_help = "Example:\n  rollbook flag history NEW_PRICING --env production")]
     History(FlagArg),
 }
 

@@ -17,6 +17,7 @@ mod integrity_check;
 pub(crate) mod log;
 pub(crate) mod open;
 mod open_files;
+pub(crate) mod overview;
 pub(crate) mod plan;
 pub(crate) mod process;
 pub(crate) mod queries;

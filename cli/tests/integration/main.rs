@@ -37,6 +37,7 @@ mod interrupt;
 mod journey;
 mod names;
 mod notices;
+mod orientation;
 mod outage;
 mod plans;
 mod postgres_views;

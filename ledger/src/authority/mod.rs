@@ -28,6 +28,9 @@ use crate::environment::{EnvironmentState, Environments};
 use crate::ids::EnvironmentId;
 use crate::runbook::{Authority, BreakGlass, Plan, Verb};
 
+/// Who may do what no rule narrows, in texts for people.
+pub const ANY_OPERATOR: &str = "any operator";
+
 /// Maps each role to its members.
 pub type Roles = BTreeMap<String, Vec<String>>;
 
@@ -217,7 +220,7 @@ impl<'a> Permissions<'a> {
     /// Returns who may use a verb, for display: `dba: dora or dan; lead: lee`.
     pub fn who_may(&self, verb: Verb) -> Vec<String> {
         if !self.protected && self.narrowed_to(verb).is_none() {
-            return vec!["any operator".to_owned()];
+            return vec![ANY_OPERATOR.to_owned()];
         }
         self.of_roles(verb)
     }

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::limits::cut;
 use super::remedy::Remedy;
+use crate::authority::ANY_OPERATOR;
 use crate::error_code::Coded;
 use crate::ids::{IdError, PhaseId, StepId};
 
@@ -205,6 +206,26 @@ pub struct Blocked {
     pub until: Option<Timestamp>,
 }
 
+impl Blocked {
+    /// True if this person can unblock it, as `who` says: by name, in a role, or as anybody. A rule
+    /// that looks at the person may still refuse.
+    pub fn is_for(&self, person: &str) -> bool {
+        self.who.iter().any(|text| names(text, person))
+    }
+}
+
+/// Whether an entry of [`Blocked::who`] names a person: `any operator`, `dba: dora or dan`, `dora`.
+fn names(text: &str, person: &str) -> bool {
+    if text == ANY_OPERATOR {
+        return true;
+    }
+    let (_, persons) = text.split_once(": ").unwrap_or(("", text));
+    persons.split(" or ").any(|name| {
+        let (name, _) = name.split_once(" (").unwrap_or((name, ""));
+        name == person
+    })
+}
+
 /// A blocking reason without its subject; [`BlockReason::of`] turns it into a [`Blocked`].
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct BlockReason {
@@ -302,6 +323,22 @@ impl BlockReason {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_person_is_found_by_name_in_a_role_and_as_anybody() {
+        for (text, is_for) in [
+            ("any operator", true),
+            ("dba: dora or dan", true),
+            ("dan", true),
+            ("dan (by signing after all)", true),
+            ("dba: daniel or dora", false),
+            ("dba: no eligible signer remains (dan)", false),
+            ("a worker", false),
+            ("time", false),
+        ] {
+            assert_eq!(names(text, "dan"), is_for, "{text}");
+        }
+    }
 
     #[test]
     fn subjects_are_read_back_as_they_are_written() {
