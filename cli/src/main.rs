@@ -6,6 +6,9 @@ mod commands;
 mod completion;
 mod config;
 mod exit;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod golden;
 mod interrupt;
 mod logging;
 mod outline;

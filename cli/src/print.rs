@@ -69,9 +69,12 @@ pub(crate) fn timeline_row(row: &TimelineRow) -> String {
     event_line(row, &row.sentence)
 }
 
-/// An event in a sentence, with what it belongs to.
+/// An event in a sentence, with its rollout; the sentences of other aggregates name theirs.
 pub(crate) fn timeline_row_of_any(row: &TimelineRow) -> String {
-    event_line(row, &format!("{}: {}", row.aggregate, row.sentence))
+    match row.aggregate.strip_prefix("rollout ") {
+        Some(rollout) => event_line(row, &format!("{rollout}: {}", row.sentence)),
+        None => event_line(row, &row.sentence),
+    }
 }
 
 fn event_line(row: &TimelineRow, text: &str) -> String {

@@ -160,7 +160,7 @@ pub(crate) async fn requests(session: &Session, args: RequestsArgs) -> Outcome {
         return Ok(Exit::Success);
     }
     for row in &answer.data {
-        let due = row.due_at.map(|at| at.to_string()).unwrap_or_default();
+        let due = row.due_at.map(print::time).unwrap_or_default();
         line(format!(
             "{:<13} {:<10} {} · {} by {}, {} {due}: {}",
             row.request,
@@ -193,7 +193,7 @@ pub(crate) async fn open_reviews(session: &Session) -> Result<Vec<RequestRow>, F
 
 /// A review, with the command that closes it.
 pub(crate) fn review_text(row: &RequestRow) -> String {
-    let due = row.due_at.map(|at| at.to_string()).unwrap_or_default();
+    let due = row.due_at.map(print::time).unwrap_or_default();
     let rollout = if row.rollout.is_empty() {
         String::new()
     } else {

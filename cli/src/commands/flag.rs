@@ -232,7 +232,7 @@ async fn history(session: &Session, args: FlagArg) -> Outcome {
         line(format!(
             "{:>6}  {}  {:<14} {:<8} {} → {}  {} {}",
             row.sequence,
-            row.changed_at.map(|at| at.to_string()).unwrap_or_default(),
+            row.changed_at.map(print::time).unwrap_or_default(),
             row.changed_by,
             row.change,
             setting(&row.before),

@@ -105,7 +105,7 @@ fn moment(name: &str, text: &str, now: Timestamp) -> Result<Timestamp, Failure> 
 }
 
 /// The events of a commit in sentences, one each, as far as their types were asked for.
-fn sentences(text: &str, args: &LogArgs) -> Vec<String> {
+pub(crate) fn sentences(text: &str, args: &LogArgs) -> Vec<String> {
     let value: serde_json::Value = serde_json::from_str(text).unwrap_or_default();
     let commit: Commit = match serde_json::from_value(value["commit"].clone()) {
         Ok(commit) => commit,

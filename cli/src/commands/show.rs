@@ -2,10 +2,10 @@
 
 use rollbook_ledger::ids::{PhaseId, StepId};
 use rollbook_ledger::projection::rows::{StepRow, TimelineRow};
-use rollbook_ledger::projection::views::{Page, PhaseDetail, ViewAnswer};
+use rollbook_ledger::projection::views::{GateDetail, Page, PhaseDetail, ViewAnswer};
 use rollbook_ledger::runbook::Plan;
 use rollbook_ledger::runbook::kind::DoneBy;
-use rollbook_server::api::StatusAnswer;
+use rollbook_server::api::BlockedAnswer;
 use rollbook_workers::executor::OutputLine;
 
 use super::Session;
@@ -65,8 +65,12 @@ pub(crate) async fn show(session: &Session, args: ShowArgs) -> Outcome {
         print::json(&value)?;
         return Ok(Exit::Success);
     }
-    show_step(&status, &plan, step);
-    show_history(&history);
+    for text in step_lines(&status.blocked, &plan, step) {
+        line(text);
+    }
+    for text in history_lines(&history) {
+        line(text);
+    }
     line(paint(DIM, as_of(&status.view)));
     Ok(Exit::Success)
 }
@@ -82,36 +86,35 @@ async fn history(session: &Session, id: &str, subject: &str) -> Result<Vec<Timel
     Ok(page.data.rows)
 }
 
-fn show_history(history: &[TimelineRow]) {
+/// What happened to a step or a gate; empty if nothing did.
+pub(crate) fn history_lines(history: &[TimelineRow]) -> Vec<String> {
     if history.is_empty() {
-        return;
+        return Vec::new();
     }
-    line(paint(BOLD, "what happened"));
+    let mut out = vec![paint(BOLD, "what happened")];
     // Every sample of a watch is an event; the step's figures have the last of each.
     let (samples, rows): (Vec<_>, Vec<_>) =
         history.iter().partition(|row| row.event == "step_measured");
-    for row in rows {
-        line(print::timeline_row(row));
-    }
+    out.extend(rows.into_iter().map(print::timeline_row));
     if !samples.is_empty() {
-        line(paint(
+        let count = samples.len();
+        out.push(paint(
             DIM,
-            format!(
-                "        and {} samples, which `rollbook log` lists",
-                samples.len()
-            ),
+            format!("        and {count} samples, which `rollbook log` lists"),
         ));
     }
+    out
 }
 
-fn show_step(status: &StatusAnswer, plan: &Plan, step: &StepRow) {
-    line(format!(
+/// A step with what the plan says of it.
+pub(crate) fn step_lines(blocked: &[BlockedAnswer], plan: &Plan, step: &StepRow) -> Vec<String> {
+    let mut out = vec![format!(
         "{} {} ({}, phase {})",
         paint(BOLD, &step.step),
         print::visible(&step.title),
         step.kind,
         print::visible(&step.phase)
-    ));
+    )];
     let verdict = step
         .verdict
         .map(|verdict| format!(", verdict {verdict}"))
@@ -120,13 +123,16 @@ fn show_step(status: &StatusAnswer, plan: &Plan, step: &StepRow) {
         0 => String::new(),
         attempt => format!(", attempt {attempt}"),
     };
-    field("status", &format!("{}{verdict}{attempt}", step.status));
-    if let Some(blocked) = status
-        .blocked
+    field(
+        &mut out,
+        "status",
+        &format!("{}{verdict}{attempt}", step.status),
+    );
+    if let Some(blocked) = blocked
         .iter()
         .find(|answer| answer.blocked.what.to_string() == format!("step {}", step.step))
     {
-        field("waits", &blocked.blocked.why);
+        field(&mut out, "waits", &blocked.blocked.why);
     }
     let planned = plan
         .steps()
@@ -138,7 +144,7 @@ fn show_step(status: &StatusAnswer, plan: &Plan, step: &StepRow) {
             Some(role) => format!("{role}: {}", plan.role_members(role).join(" or ")),
             None => "anyone in a role".to_owned(),
         };
-        field("who can", &who);
+        field(&mut out, "who can", &who);
     }
     for (name, value) in [
         ("rule", &step.rule),
@@ -148,46 +154,42 @@ fn show_step(status: &StatusAnswer, plan: &Plan, step: &StepRow) {
         ("undone by", &step.undo_worker),
         ("undo", &step.undo_message),
     ] {
-        field(name, value);
+        field(&mut out, name, value);
     }
     for (name, partial) in [
         ("effect", &step.partial),
         ("effect of the undo", &step.undo_partial),
     ] {
         if let Some(partial) = &partial.0 {
-            field(name, &partial.to_string());
+            field(&mut out, name, &partial.to_string());
         }
     }
     for (name, at) in [("started", step.started_at), ("ended", step.finished_at)] {
         if let Some(at) = at {
-            field(name, &print::time(at));
+            field(&mut out, name, &print::time(at));
         }
     }
     if let Some(millis) = step.duration_ms {
-        field("duration", &print::duration(millis));
+        field(&mut out, "duration", &print::duration(millis));
     }
-    answers(step);
+    answers(&mut out, step);
     let written = outline::written(plan, &step.step, "  ");
     if !written.is_empty() {
-        line(paint(BOLD, "what the plan says"));
-        for text in written {
-            line(text);
-        }
+        out.push(paint(BOLD, "what the plan says"));
+        out.extend(written);
     }
+    out
 }
 
 /// A field with its name; nothing if it is empty.
-fn field(name: &str, value: &str) {
-    if value.is_empty() {
-        return;
-    }
-    for text in print::wrapped(&format!("{name:<11} "), value) {
-        line(text);
+fn field(out: &mut Vec<String>, name: &str, value: &str) {
+    if !value.is_empty() {
+        out.extend(print::wrapped(&format!("{name:<11} "), value));
     }
 }
 
 /// What the last attempt left: answers, figures, evidence.
-fn answers(step: &StepRow) {
+fn answers(out: &mut Vec<String>, step: &StepRow) {
     for item in &step.checklist.0 {
         let answer = item
             .answer
@@ -197,9 +199,10 @@ fn answers(step: &StepRow) {
             "" => String::new(),
             note => format!(" ({note})"),
         };
-        for text in print::wrapped(&format!("  [{answer}] "), &format!("{}{note}", item.item)) {
-            line(text);
-        }
+        out.extend(print::wrapped(
+            &format!("  [{answer}] "),
+            &format!("{}{note}", item.item),
+        ));
     }
     for measured in &step.measurements.0 {
         let value = measured.decimal.as_ref().unwrap_or(&measured.text);
@@ -213,10 +216,10 @@ fn answers(step: &StepRow) {
                 text = format!("{text} {part}");
             }
         }
-        line(print::visible(&format!("{text}{verdict}")));
+        out.push(print::visible(&format!("{text}{verdict}")));
     }
     for evidence in &step.evidence.0 {
-        line(format!(
+        out.push(format!(
             "  evidence {} ({} bytes): rollbook evidence get {}",
             print::visible(&evidence.name),
             evidence.size_bytes,
@@ -298,17 +301,32 @@ fn show_gate(
         print::json(detail)?;
         return Ok(Exit::Success);
     }
-    line(format!(
+    for text in gate_lines(detail) {
+        line(text);
+    }
+    for text in history_lines(history) {
+        line(text);
+    }
+    line(paint(
+        DIM,
+        format!("what a signature covers: rollbook gate {gate}"),
+    ));
+    Ok(Exit::Success)
+}
+
+/// A gate with its signatures.
+pub(crate) fn gate_lines(detail: &GateDetail) -> Vec<String> {
+    let mut out = vec![format!(
         "{} {} {}",
         paint(BOLD, "gate"),
-        paint(BOLD, gate),
+        paint(BOLD, print::visible(&detail.gate.gate)),
         detail.gate.status
-    ));
+    )];
     for reason in &detail.gate.reasons.0 {
-        line(format!("  {}", print::visible(reason)));
+        out.push(format!("  {}", print::visible(reason)));
     }
     for sign_off in &detail.sign_offs {
-        line(format!(
+        out.push(format!(
             "  {} {} as {} ({}): {}{}",
             sign_off.given_at.map(print::time).unwrap_or_default(),
             print::visible(&sign_off.person),
@@ -322,10 +340,5 @@ fn show_gate(
             },
         ));
     }
-    show_history(history);
-    line(paint(
-        DIM,
-        format!("what a signature covers: rollbook gate {gate}"),
-    ));
-    Ok(Exit::Success)
+    out
 }

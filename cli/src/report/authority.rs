@@ -74,7 +74,7 @@ pub(super) fn requests(out: &mut String, detail: &RolloutDetail) -> std::fmt::Re
             cell(&row.made_by),
             cell(&row.reason),
             match (row.status.is_open(), row.due_at) {
-                (true, Some(due)) => format!("{}, due {due}", row.status),
+                (true, Some(due)) => format!("{}, due {}", row.status, time(Some(due))),
                 _ => row.status.to_string(),
             },
             cell(&row.ended_by),

@@ -220,7 +220,7 @@ fn the_log_is_read_in_sentences_and_filtered() {
     let by_bob = place
         .run("log --actor bob")
         .exits(0)
-        .says("rollout r: bob paused the rollout: lunch");
+        .says("r: bob paused the rollout: lunch");
     assert_eq!(by_bob.out.lines().count(), 1, "{}", by_bob.out);
     let finished = place.run("log --type step_finished --env local").exits(0);
     assert_eq!(finished.out.lines().count(), 1, "{}", finished.out);

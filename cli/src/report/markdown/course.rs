@@ -24,7 +24,7 @@ pub(super) fn rollbacks(out: &mut String, detail: &RolloutDetail) -> std::fmt::R
             .map_or_else(|| "running".to_owned(), |verdict| verdict.to_string());
         writeln!(
             out,
-            "- {} to level **{level}** by {}: {}. To undo: {}. {verdict}. {}",
+            "- {} to level **{level}** by {}: {}. To undo: {}. Result: {verdict}, {}",
             time(rollback.started_at),
             cell(&rollback.started_by),
             cell(&rollback.reason),

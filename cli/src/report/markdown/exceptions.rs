@@ -22,7 +22,7 @@ pub(super) fn exceptions(
             of_step(step, timeline, &mut found);
         }
         if let Some(gate) = &phase.gate_detail {
-            of_gate(gate, &mut found);
+            of_gate(gate, timeline, &mut found);
         }
     }
     of_people(detail, &mut found);
@@ -88,23 +88,40 @@ fn of_step(step: &StepRow, timeline: &[TimelineRow], found: &mut Vec<String>) {
     }
 }
 
-fn of_gate(detail: &GateDetail, found: &mut Vec<String>) {
+fn of_gate(detail: &GateDetail, timeline: &[TimelineRow], found: &mut Vec<String>) {
     let gate = &detail.gate;
     for sign_off in &detail.sign_offs {
         let person = format!("{} as {}", cell(&sign_off.person), cell(&sign_off.role));
-        match sign_off.status {
-            SignOffStatus::Refused => found.push(format!(
-                "Gate {} was **refused** by {person} at {}: {}.",
-                cell(&gate.gate),
-                time(sign_off.given_at),
-                cell(&sign_off.statement)
-            )),
-            SignOffStatus::Voided => found.push(format!(
-                "The sign-off of gate {} by {person} was **voided** at {}: {}.",
-                cell(&gate.gate),
+        // A refusal that no longer counts is still one.
+        let is_refusal = timeline.iter().any(|row| {
+            (row.sequence, row.idx) == (sign_off.sequence, sign_off.idx)
+                && row.event == "sign_off_refused"
+        });
+        let voided = || {
+            format!(
+                "**void** since {}: {}",
                 time(sign_off.voided_at),
                 cell(&sign_off.voided_cause)
+            )
+        };
+        match sign_off.status {
+            SignOffStatus::Voided if !is_refusal => found.push(format!(
+                "The sign-off of gate {} by {person} is {}.",
+                cell(&gate.gate),
+                voided()
             )),
+            SignOffStatus::Refused | SignOffStatus::Voided => {
+                let since = match sign_off.status {
+                    SignOffStatus::Voided => format!("; {}", voided()),
+                    _ => String::new(),
+                };
+                found.push(format!(
+                    "Gate {} was **refused** by {person} at {}: {}{since}.",
+                    cell(&gate.gate),
+                    time(sign_off.given_at),
+                    cell(&sign_off.statement)
+                ));
+            }
             SignOffStatus::Given if is_late(gate.status, gate.decided_at, sign_off) => {
                 found.push(format!(
                     "Gate {} was signed **late** by {person} at {}, after it had passed at {}.",
@@ -122,8 +139,17 @@ fn is_late(status: GateStatus, decided_at: Option<jiff::Timestamp>, sign_off: &S
     status == GateStatus::Passed && sign_off.given_at > decided_at
 }
 
-/// Revisions, and what was done alone or asked of a second person.
+/// Rollbacks, revisions, and what was done alone or asked of a second person.
 fn of_people(detail: &RolloutDetail, found: &mut Vec<String>) {
+    for row in &detail.rollbacks {
+        let level = row.level.map_or("?", |level| level.as_str());
+        found.push(format!(
+            "A **rollback** to level {level} was started by {} at {}: {}.",
+            cell(&row.started_by),
+            time(row.started_at),
+            cell(&row.reason)
+        ));
+    }
     for row in &detail.revisions {
         let how = match row.status {
             RevisionStatus::Proposed => "which waits to be accepted".to_owned(),

@@ -184,18 +184,25 @@ pub(super) fn time(at: Option<jiff::Timestamp>) -> String {
 /// Text from the ledger: on one line, without markup of its own.
 pub(super) fn cell(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
+    let mut before = ' ';
+    let mut rest = text.chars().peekable();
+    while let Some(c) = rest.next() {
         match c {
             '\n' | '\r' | '\t' => out.push(' '),
             '<' => out.push_str("&lt;"),
             '>' => out.push_str("&gt;"),
             '&' => out.push_str("&amp;"),
-            '|' | '*' | '_' | '[' | ']' | '\\' => {
+            // Within a word it is no markup.
+            '_' if before.is_alphanumeric() && rest.peek().is_some_and(|c| c.is_alphanumeric()) => {
+                out.push('_');
+            }
+            '|' | '*' | '_' | '[' | ']' | '\\' | '`' => {
                 out.push('\\');
                 out.push(c);
             }
             c => out.push(c),
         }
+        before = c;
     }
     out
 }
@@ -207,5 +214,6 @@ mod tests {
     #[test]
     fn text_from_the_ledger_cannot_add_markup() {
         assert_eq!(cell("a|b\n<script>"), "a\\|b &lt;script&gt;");
+        assert_eq!(cell("_a_ rolled_back"), "\\_a\\_ rolled_back");
     }
 }
