@@ -92,8 +92,8 @@ fn rollout(status: &StatusAnswer) {
         line(format!("  running or due: {}", status.next.join(", ")));
     }
     for answer in &status.blocked {
-        let text = format!("{}", answer.blocked.why.lines().next().unwrap_or_default());
-        for text in print::wrapped(&format!("  {} waits: ", answer.blocked.what), &text) {
+        let why = answer.blocked.why.lines().next().unwrap_or_default();
+        for text in print::wrapped(&format!("  {} waits: ", answer.blocked.what), why) {
             line(text);
         }
     }
