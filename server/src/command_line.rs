@@ -24,7 +24,7 @@ pub fn line(remedy: &Remedy) -> String {
             format!("rollbook rollback {} {rollout} --reason …", level.as_str())
         }
         Remedy::Revise { rollout } => {
-            format!("rollbook revise RUNBOOK --rollout {rollout} --reason …")
+            format!("rollbook revise RUNBOOK {rollout} --reason …")
         }
         Remedy::AcceptRevision { rollout, revision } => {
             format!("rollbook accept {revision} {rollout} --as <person>")

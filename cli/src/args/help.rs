@@ -202,7 +202,7 @@ const ENTRIES: &[Entry] = &[
         ACTS,
         &[
             "rollbook revise runbooks/hello.yaml --reason 'longer timeout' --as alice",
-            "rollbook revise --withdraw 2 --reason 'wrong file' --as alice",
+            "rollbook revise changed.yaml hello-0197 --param timeout=5m --reason 'slow disk' --as alice",
         ],
     ),
     (
@@ -226,7 +226,7 @@ const ENTRIES: &[Entry] = &[
         ACTS,
         &[
             "rollbook withdraw q-1f2e3d4c5b --reason 'the disk has room again' --as alice",
-            "rollbook withdraw q-1f2e3d4c5b hello-0197 --reason 'not agreed' --as bob",
+            "rollbook withdraw 2 hello-0197 --reason 'wrong file' --as bob       a revision of the plan",
         ],
     ),
     (

@@ -144,7 +144,7 @@ pub(crate) enum Command {
     Accept(AcceptArgs),
     /// Confirm another person's request: what it asks for is done
     Confirm(ConfirmArgs),
-    /// Withdraw a request, or refuse it
+    /// Withdraw a request or a revision, or refuse it
     Withdraw(WithdrawArgs),
     /// Review what another person did alone by breaking glass
     Review(ReviewArgs),

@@ -189,9 +189,10 @@ pub(crate) struct ConfirmArgs {
 /// `rollbook withdraw`.
 #[derive(Debug, Args)]
 pub(crate) struct WithdrawArgs {
-    /// Id of the request
+    /// Id of the request, or number of the revision of the plan
+    #[arg(value_name = "REQUEST|REVISION")]
     pub(crate) request: String,
-    /// Rollout id [default: the rollout of the request]
+    /// Rollout id [default: the rollout of the request, or the only one that is open]
     pub(crate) rollout: Option<String>,
     /// Why; goes on the record
     #[arg(long)]
@@ -348,22 +349,14 @@ pub(crate) struct RollbackArgs {
 #[derive(Debug, Args)]
 pub(crate) struct ReviseArgs {
     /// Changed runbook file
-    #[arg(required_unless_present_any = ["accept", "withdraw"])]
-    pub(crate) runbook: Option<PathBuf>,
+    pub(crate) runbook: PathBuf,
+    #[command(flatten)]
+    pub(crate) rollout: RolloutArg,
     #[command(flatten)]
     pub(crate) params: ParamArgs,
-    /// Rollout id [default: the only one that is open]
-    #[arg(long)]
-    pub(crate) rollout: Option<String>,
     /// Why; goes on the record
-    #[arg(long, default_value = "")]
+    #[arg(long)]
     pub(crate) reason: String,
-    /// Accept the revision of this number
-    #[arg(long, value_name = "REVISION", conflicts_with = "runbook")]
-    pub(crate) accept: Option<u32>,
-    /// Withdraw the revision of this number, or refuse it
-    #[arg(long, value_name = "REVISION", conflicts_with_all = ["runbook", "accept"], requires = "reason")]
-    pub(crate) withdraw: Option<u32>,
 }
 
 /// `rollbook status`.

@@ -116,6 +116,14 @@ pub(crate) async fn confirm(session: &Session, args: ConfirmArgs) -> Outcome {
 
 /// `withdraw ID`.
 pub(crate) async fn withdraw(session: &Session, args: WithdrawArgs) -> Outcome {
+    // The ids of requests begin with a letter.
+    if let Ok(revision) = args.request.parse() {
+        let command = Command::WithdrawRevision {
+            revision,
+            reason: args.reason,
+        };
+        return session.act(args.rollout.as_deref(), &command).await;
+    }
     let (request, reason) = (args.request.clone(), args.reason);
     decide_request(
         session,

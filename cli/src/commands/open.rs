@@ -10,7 +10,7 @@ use rollbook_ledger::runbook::Plan;
 use rollbook_server::api::{CommandAnswer, OpenBody};
 
 use super::{Session, authority, runbook, status};
-use crate::args::{AcceptArgs, BreakGlassArg, OpenArgs, ReviseArgs, RolloutArg, RunArgs};
+use crate::args::{OpenArgs, ReviseArgs, RunArgs};
 use crate::exit::{Exit, Failure, Outcome};
 use crate::interrupt;
 use crate::print;
@@ -97,43 +97,11 @@ pub(crate) async fn run(session: &Session, args: &RunArgs) -> Outcome {
 
 /// `revise`.
 pub(crate) async fn revise(session: &Session, args: &ReviseArgs) -> Outcome {
-    if let Some(revision) = args.accept {
-        let accept = AcceptArgs {
-            revision,
-            rollout: RolloutArg {
-                rollout: args.rollout.clone(),
-            },
-            reason: args.reason.clone(),
-            glass: BreakGlassArg { break_glass: false },
-        };
-        return authority::accept(session, accept).await;
-    }
-    if let Some(revision) = args.withdraw {
-        let command = Command::WithdrawRevision {
-            revision,
-            reason: args.reason.clone(),
-        };
-        return session.act(args.rollout.as_deref(), &command).await;
-    }
-    let Some(file) = &args.runbook else {
-        return Err(Failure::own(
-            Exit::Usage,
-            "RB-CLI-34",
-            "name the changed runbook, or accept a revision with --accept",
-        ));
-    };
-    if args.reason.is_empty() {
-        return Err(Failure::own(
-            Exit::Usage,
-            "RB-CLI-35",
-            "say why the plan changes with --reason",
-        ));
-    }
-    let id = session.resolve(args.rollout.as_deref()).await?;
+    let id = session.resolve(args.rollout.rollout.as_deref()).await?;
     let environment = session.status_of(&id).await?.view.data.rollout.environment;
-    let before = plan_of(session, &id).await?;
+    let before = session.plan_of(&id, None).await?;
     let named = runbook::params_of(&args.params)?;
-    let plan = runbook::read_revision(file, &before, &named, Some(&environment))?;
+    let plan = runbook::read_revision(&args.runbook, &before, &named, Some(&environment))?;
     let actor = session.config.actor()?;
     let bytes = Bytes::copy_from_slice(plan.canonical_json());
     let stored = session
@@ -154,20 +122,4 @@ pub(crate) async fn revise(session: &Session, args: &ReviseArgs) -> Outcome {
         }
     }
     Ok(exit)
-}
-
-/// The plan in force of a rollout.
-pub(crate) async fn plan_of(session: &Session, id: &str) -> Result<Plan, Failure> {
-    let response = session
-        .client
-        .stream(&format!("/v1/rollouts/{id}/plan"), &[])
-        .await?;
-    let bytes = response.bytes().await.map_err(|error| {
-        Failure::own(
-            Exit::Unavailable,
-            "RB-CLI-36",
-            format!("the plan could not be read: {}", error.without_url()),
-        )
-    })?;
-    Plan::from_canonical(&bytes).map_err(|error| Failure::new(Exit::Integrity, error))
 }

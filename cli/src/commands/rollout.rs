@@ -211,7 +211,7 @@ pub(crate) async fn complete(session: &Session, args: CompleteArgs) -> Outcome {
 
 /// The checklist from the plan in force.
 async fn checklist_of(session: &Session, id: &str, step: &str) -> Result<Vec<String>, Failure> {
-    let plan = super::open::plan_of(session, id).await?;
+    let plan = session.plan_of(id, None).await?;
     let found = plan.step(&step_id(step)?);
     Ok(match found.map(|(_, step)| step.action.kind().done_by()) {
         Some(DoneBy::Person(manual)) => manual.checklist.clone(),

@@ -69,9 +69,9 @@ fn strangers_cannot_take_over_a_protected_gate_or_environment() {
         "reject 1 r --reason x",
         "undo 1.1 r --reason x",
         "rollback full r --reason x",
-        "revise revision.yaml --rollout r --reason x",
+        "revise revision.yaml r --reason x",
         "accept 2 r",
-        "revise --withdraw 2 --rollout r --reason x",
+        "withdraw 2 r --reason x",
         "environment set prod --unprotected --reason x",
         "environment set prod --role approvers=mallory,eve --reason x",
         "flag define F --env prod --owner me --description x",
@@ -100,7 +100,7 @@ fn strangers_cannot_take_over_a_protected_gate_or_environment() {
     }
     // Two strangers together may not either, once one of the approvers has proposed something.
     place
-        .run("revise revision.yaml --rollout r --reason 'new people' --as alice")
+        .run("revise revision.yaml r --reason 'new people' --as alice")
         .exits(0)
         .says("role approvers: [\"alice\",\"bob\"] → [\"mallory\",\"eve\"]");
     for person in ["mallory", "eve", "alice"] {
@@ -112,7 +112,7 @@ fn strangers_cannot_take_over_a_protected_gate_or_environment() {
         .says("revision 2 by alice, proposed: new people")
         .says("role approvers: [\"alice\",\"bob\"] → [\"mallory\",\"eve\"]");
     place
-        .run("revise --withdraw 2 --rollout r --reason 'not these' --as bob")
+        .run("withdraw 2 r --reason 'not these' --as bob")
         .exits(0);
     place.approve("1 r --as alice").exits(0);
     place.approve("1 r --as bob").exits(0);
@@ -243,7 +243,7 @@ fn risky_commands_take_two_persons_or_a_reviewed_break_glass() {
         &RISKY.replace("echo begun", "echo BACKED UP"),
     );
     place
-        .run("revise rewritten.yaml --rollout r --reason 'say it better' --as alice")
+        .run("revise rewritten.yaml r --reason 'say it better' --as alice")
         .exits(2)
         .complains("it changes what 1.2 did");
 
@@ -251,14 +251,14 @@ fn risky_commands_take_two_persons_or_a_reviewed_break_glass() {
     let changed = RISKY.replace("kept ${{ keep }}", "kept for ${{ keep }}");
     place.write("changed.yaml", &changed);
     place
-        .run("revise changed.yaml --rollout r --reason 'say it better' --as alice")
+        .run("revise changed.yaml r --reason 'say it better' --as alice")
         .exits(0)
         .says("step 1.4: run.command: echo kept 90 → echo kept for 90");
     let shown = place.run("accept 2 r --as bob").exits(0);
     let shown = shown.says("echo kept 90 → echo kept for 90");
     assert!(!shown.out.contains("parameter keep"), "{shown:?}");
     place
-        .run("revise changed.yaml --rollout r --param keep=7 --reason less --as alice")
+        .run("revise changed.yaml r --param keep=7 --reason less --as alice")
         .exits(0)
         .says("parameter keep: 90 → 7");
     place.run("accept 3 r --as bob").exits(0);

@@ -212,7 +212,7 @@ fn commands_about_things_that_do_not_exist() {
         ),
         ("approve 9 h --as alice", 2),
         ("undo 1.1 h --reason x --as alice", 1),
-        ("revise --accept 7 --rollout h --as bob", 1),
+        ("accept 7 h --as bob", 1),
         ("rollback partial h --reason x --step 9.9 --as alice", 2),
         ("not-applicable 1.2 h --as alice", 2),
         ("pause h --reason '' --as alice", 2),

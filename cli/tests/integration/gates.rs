@@ -58,7 +58,7 @@ fn a_signature_covers_the_changed_plan_and_all_evidence() {
     let file = place.write("changed.yaml", &changed).to_owned();
     place
         .run(&format!(
-            "revise {file} --rollout g --reason 'be stricter' --as alice"
+            "revise {file} g --reason 'be stricter' --as alice"
         ))
         .exits(0);
     place.run("accept 2 g --as bob").exits(0);
@@ -127,7 +127,7 @@ fn every_command_shows_the_version_and_number_of_the_plan_in_force() {
     let file = place.write("changed.yaml", &changed).to_owned();
     place
         .run(&format!(
-            "revise {file} --rollout g --reason 'say it better' --as alice"
+            "revise {file} g --reason 'say it better' --as alice"
         ))
         .exits(0);
     numbered(1, "1.0");

@@ -76,7 +76,7 @@ fn revisions_are_compared_by_number() {
         .replace("Open the page.", "Open it.");
     place.write("changed.yaml", &runbook(&changed));
     place
-        .run("revise changed.yaml --rollout r --reason better --as alice")
+        .run("revise changed.yaml r --reason better --as alice")
         .exits(0);
     // A proposed revision is read before it is accepted.
     place

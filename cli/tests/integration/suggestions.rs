@@ -117,7 +117,7 @@ fn each_suggested_command_unblocks_its_subject() {
     let changed = RUNBOOK.replace("All seen.", "All seen twice.");
     place.write("changed.yaml", &changed);
     place
-        .run("revise changed.yaml --rollout f --reason 'say it better' --as alice")
+        .run("revise changed.yaml f --reason 'say it better' --as alice")
         .exits(0);
     follow(&place, "rollout", "accept", "alice").exits(5);
     follow(&place, "rollout", "accept", "bob")
