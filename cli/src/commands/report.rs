@@ -21,7 +21,7 @@ const MAX_PAGES: u32 = 500;
 pub(crate) async fn report(session: &Session, args: ReportArgs) -> Outcome {
     let id = session.resolve(args.rollout.rollout.as_deref()).await?;
     let status = session.status_of(&id).await?;
-    let timeline = timeline(session, &id).await?;
+    let timeline = timeline(session, &id, None).await?;
     // Requested after everything that is written, so that unproven content is never handed over.
     let path = format!("/v1/rollouts/{id}/proof");
     let proof: ProofAnswer = session.client.get(&path, &[]).await?;
@@ -62,20 +62,27 @@ pub(crate) async fn report(session: &Session, args: ReportArgs) -> Outcome {
     }
 }
 
-async fn timeline(session: &Session, id: &str) -> Result<Vec<TimelineRow>, Failure> {
+/// The events of a rollout, or of one part of it, oldest first.
+pub(super) async fn timeline(
+    session: &Session,
+    id: &str,
+    subject: Option<&str>,
+) -> Result<Vec<TimelineRow>, Failure> {
     let path = format!("/v1/rollouts/{id}/timeline");
+    let mut first = vec![("limit", PAGE_ROWS.to_string())];
+    first.extend(subject.map(|subject| ("subject", subject.to_owned())));
     let mut rows = Vec::new();
-    let mut query = vec![("limit", PAGE_ROWS.to_string())];
+    let mut query = first.clone();
     for _ in 0..MAX_PAGES {
         let answer: ViewAnswer<Page<TimelineRow>> = session.client.get(&path, &query).await?;
         rows.extend(answer.data.rows);
         let Some(next) = answer.data.next else { break };
-        query = vec![
-            ("limit", PAGE_ROWS.to_string()),
+        query.clone_from(&first);
+        query.extend([
             ("after_sequence", next.sequence.to_string()),
             ("after_idx", next.idx.to_string()),
             ("after_ordinal", next.ordinal.to_string()),
-        ];
+        ]);
     }
     Ok(rows)
 }

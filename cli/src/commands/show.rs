@@ -2,7 +2,7 @@
 
 use rollbook_ledger::ids::{PhaseId, StepId};
 use rollbook_ledger::projection::rows::{StepRow, TimelineRow};
-use rollbook_ledger::projection::views::{GateDetail, Page, PhaseDetail, ViewAnswer};
+use rollbook_ledger::projection::views::{GateDetail, PhaseDetail};
 use rollbook_ledger::runbook::Plan;
 use rollbook_ledger::runbook::kind::DoneBy;
 use rollbook_server::api::BlockedAnswer;
@@ -10,14 +10,12 @@ use rollbook_workers::executor::OutputLine;
 
 use super::Session;
 use super::log::each_line;
+use super::report::timeline;
 use super::status::as_of;
 use crate::args::ShowArgs;
 use crate::exit::{Exit, Failure, Outcome};
 use crate::outline;
 use crate::print::{self, BOLD, DIM, line, paint};
-
-/// The most events of one step or gate that are shown.
-const MAX_HISTORY: u32 = 1_000;
 
 /// `show`.
 pub(crate) async fn show(session: &Session, args: ShowArgs) -> Outcome {
@@ -29,7 +27,7 @@ pub(crate) async fn show(session: &Session, args: ShowArgs) -> Outcome {
     let phases = &status.view.data.phases;
     if let Some(gate) = args.what.strip_prefix("gate/") {
         let gate = PhaseId::new(gate).map_err(Failure::usage)?;
-        let history = history(session, &id, gate.as_str()).await?;
+        let history = timeline(session, &id, Some(gate.as_str())).await?;
         return show_gate(session, phases, gate.as_str(), &history);
     }
     let Some(step) = phases
@@ -52,7 +50,7 @@ pub(crate) async fn show(session: &Session, args: ShowArgs) -> Outcome {
     if args.output {
         return output(session, step).await;
     }
-    let history = history(session, &id, &step.step).await?;
+    let history = timeline(session, &id, Some(&step.step)).await?;
     let plan = session.plan_of(&id, None).await?;
     if session.json {
         let mut value = serde_json::to_value(step).map_err(print::unprintable)?;
@@ -73,17 +71,6 @@ pub(crate) async fn show(session: &Session, args: ShowArgs) -> Outcome {
     }
     line(paint(DIM, as_of(&status.view)));
     Ok(Exit::Success)
-}
-
-/// The events that concern a step or a gate, oldest first.
-async fn history(session: &Session, id: &str, subject: &str) -> Result<Vec<TimelineRow>, Failure> {
-    let path = format!("/v1/rollouts/{id}/timeline");
-    let query = [
-        ("subject", subject.to_owned()),
-        ("limit", MAX_HISTORY.to_string()),
-    ];
-    let page: ViewAnswer<Page<TimelineRow>> = session.client.get(&path, &query).await?;
-    Ok(page.data.rows)
 }
 
 /// What happened to a step or a gate; empty if nothing did.
