@@ -250,8 +250,10 @@ pub(crate) enum Command {
     /// The effective configuration and where each value came from
     #[command(after_help = "Example:\n  rollbook config --json")]
     Config,
-    /// Check everything Rollbook depends on
-    #[command(after_help = "Example:\n  rollbook doctor")]
+    /// Check the server, and what this machine needs itself; writes nothing
+    #[command(
+        after_help = "Examples:\n  rollbook doctor\n  rollbook doctor --server http://127.0.0.1:7400"
+    )]
     Doctor,
     /// Print the version
     #[command(after_help = "Example:\n  rollbook version --json")]

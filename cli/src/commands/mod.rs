@@ -13,6 +13,7 @@ pub(crate) mod flag;
 pub(crate) mod fleet;
 pub(crate) mod gate;
 mod integrity_check;
+mod meant;
 pub(crate) mod open;
 mod open_files;
 pub(crate) mod process;

@@ -4,6 +4,7 @@ use futures::StreamExt;
 use rollbook_ledger::ids::StepId;
 use rollbook_ledger::projection::rows::{RolloutRow, SnapshotRow, StepRow, TimelineRow};
 use rollbook_ledger::projection::views::{Page, PhaseDetail, ViewAnswer};
+use rollbook_ledger::suggestion::did_you_mean;
 use rollbook_server::api::ErrorBody;
 use rollbook_workers::executor::OutputLine;
 
@@ -22,8 +23,8 @@ const PAGE: u32 = 1_000;
 /// `list`.
 pub(crate) async fn list(session: &Session, args: ListArgs) -> Outcome {
     let mut filter = Vec::new();
-    if let Some(environment) = args.environment {
-        filter.push(("environment", environment));
+    if let Some(environment) = &args.environment {
+        filter.push(("environment", environment.clone()));
     }
     let page = async |limit: u32, before: Option<u64>| {
         let mut query = filter.clone();
@@ -74,8 +75,15 @@ pub(crate) async fn list(session: &Session, args: ListArgs) -> Outcome {
             },
         ));
     }
-    if answer.data.is_empty() {
-        line("no rollouts; open one with `rollbook open RUNBOOK --env ENVIRONMENT --as PERSON`");
+    match &args.environment {
+        Some(wrong) if answer.data.is_empty() => {
+            let meant = session.environment_meant(wrong).await;
+            line(format!("no rollouts in {wrong}{meant}"));
+        }
+        None if answer.data.is_empty() => {
+            line("no rollouts; open one with `rollbook open RUNBOOK --env ENVIRONMENT --as PERSON`")
+        }
+        _ => {}
     }
     if more {
         line(format!(
@@ -136,7 +144,8 @@ pub(crate) async fn log(session: &Session, args: LogArgs) -> Outcome {
             format!(
                 "nothing on the ledger is about `{aggregate}`; `rollbook list` and `rollbook flag list` show the ids"
             ),
-        )),
+        )
+        .meaning(session.rollout_meant(&aggregate).await)),
         _ => Ok(Exit::Success),
     }
 }
@@ -235,11 +244,9 @@ pub(crate) async fn show(session: &Session, args: ShowArgs) -> Outcome {
     if let Some(gate) = args.what.strip_prefix("gate/") {
         return show_gate(session, phases, gate);
     }
-    let Some(step) = phases
-        .iter()
-        .flat_map(|phase| &phase.steps)
-        .find(|step| step.step == args.what)
-    else {
+    let mut steps = phases.iter().flat_map(|phase| &phase.steps);
+    let known = steps.clone().map(|step| step.step.as_str());
+    let Some(step) = steps.find(|step| step.step == args.what) else {
         return Err(Failure::own(
             Exit::Usage,
             "RB-CLI-22",
@@ -247,7 +254,8 @@ pub(crate) async fn show(session: &Session, args: ShowArgs) -> Outcome {
                 "{id} has no step `{}`; `rollbook status` lists them",
                 args.what
             ),
-        ));
+        )
+        .meaning(did_you_mean(&args.what, known)));
     };
     if args.output && session.json {
         return output_as_json(session, step).await;
@@ -348,16 +356,15 @@ async fn output_as_json(session: &Session, step: &StepRow) -> Outcome {
 }
 
 fn show_gate(session: &Session, phases: &[PhaseDetail], gate: &str) -> Outcome {
-    let found = phases
-        .iter()
-        .filter_map(|phase| phase.gate_detail.as_ref())
-        .find(|detail| detail.gate.gate == gate);
-    let Some(detail) = found else {
+    let mut gates = phases.iter().filter_map(|phase| phase.gate_detail.as_ref());
+    let known = gates.clone().map(|detail| detail.gate.gate.as_str());
+    let Some(detail) = gates.find(|detail| detail.gate.gate == gate) else {
         return Err(Failure::own(
             Exit::Usage,
             "RB-CLI-23",
             format!("there is no gate `{gate}`; `rollbook status` lists them"),
-        ));
+        )
+        .meaning(did_you_mean(gate, known)));
     };
     if session.json {
         print::json(detail)?;

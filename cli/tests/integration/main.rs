@@ -17,6 +17,7 @@ mod damage;
 mod data;
 mod distributed;
 mod distributed_shards;
+mod doctor;
 mod documents;
 mod events;
 mod events_restarts;
@@ -37,11 +38,13 @@ mod interrupt;
 mod journey;
 mod names;
 mod notices;
+mod openfeature;
 mod outage;
 mod plans;
 mod postgres_views;
 mod quorum;
 mod rollback;
+mod said_once;
 mod sql_scripts;
 mod subscribers;
 mod suggestions;
@@ -50,6 +53,7 @@ mod traces;
 mod undo;
 mod virtual_time;
 mod watches;
+mod wrong_names;
 
 // The servers that the ledger's tests start.
 #[allow(unreachable_pub)]
