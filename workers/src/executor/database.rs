@@ -421,6 +421,6 @@ fn words(error: &sqlx::Error) -> String {
                 .unwrap_or_default();
             format!("{}{place} [{code}]", inner.message())
         }
-        other => other.to_string(),
+        other => database::words(other),
     }
 }
