@@ -15,7 +15,7 @@ WITH_TOOLS := set -a; . "$(TOOLS)/env"; set +a;
 help: ## List these commands
 	@awk -F ': .*## ' '/^[a-z-]+:.*## /{printf "make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-setup: ## Install nats-server, moto and PostgreSQL if missing (quick when repeated)
+setup: ## Install nats-server, moto, OpenFeature's SDKs and PostgreSQL if missing (quick when repeated)
 	@tools/install
 
 build: ## Build every program and test dependency

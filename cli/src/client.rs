@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use reqwest::header::CONTENT_TYPE;
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
+use rollbook_ledger::cause::innermost;
 use rollbook_ledger::error_code::ErrorCode;
 use rollbook_ledger::redacted;
 use rollbook_ledger::trace::{self, TRACEPARENT};
@@ -270,7 +271,7 @@ impl Client {
                 failure: Failure::own(Exit::Unavailable, "RB-CLI-5", format!(
                     "no server answers at {}: {}; start one with `rollbook up`, or name it with --server",
                     redacted::url(&self.base),
-                    error.without_url()
+                    innermost(&error.without_url())
                 )),
             }
         })?;

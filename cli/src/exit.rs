@@ -95,6 +95,15 @@ impl Failure {
         Self { remedies, ..self }
     }
 
+    /// The same, with which name may be meant, as a question.
+    pub(crate) fn meaning(mut self, meant: Option<String>) -> Self {
+        if let Some(meant) = meant {
+            self.message.push_str("; ");
+            self.message.push_str(&meant);
+        }
+        self
+    }
+
     pub(crate) fn usage(error: impl Coded + std::fmt::Display) -> Self {
         Self::new(Exit::Usage, error)
     }

@@ -107,10 +107,10 @@ pub enum TargetError {
         wanted: String,
     },
     /// The connection failed. Retryable: nothing was done.
-    #[error("RB-TARGET-3: cannot connect to the target database: {0}")]
+    #[error("RB-TARGET-3: cannot connect to the target database: {}", database::words(.0))]
     Connect(#[source] sqlx::Error),
     /// A script refused or failed; its own transaction was rolled back. Terminal.
-    #[error("RB-TARGET-4: migration {id}, {script}: {source}")]
+    #[error("RB-TARGET-4: migration {id}, {script}: {}", database::words(source))]
     Script {
         /// The migration.
         id: &'static str,
@@ -120,7 +120,7 @@ pub enum TargetError {
         source: sqlx::Error,
     },
     /// Deals could not be written; none were. Terminal, unless the cause is temporary.
-    #[error("RB-TARGET-5: cannot load deals, nothing was loaded: {0}")]
+    #[error("RB-TARGET-5: cannot load deals, nothing was loaded: {}", database::words(.0))]
     Load(#[source] sqlx::Error),
 }
 

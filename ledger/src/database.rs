@@ -1,4 +1,5 @@
-//! Addresses of databases: which dialect one speaks, and how it is connected to.
+//! Addresses of databases: which dialect one speaks, how it is connected to, and what it says of a
+//! failure.
 
 use std::str::FromStr;
 
@@ -42,6 +43,15 @@ pub fn sqlite_path(url: &str) -> Option<&str> {
 /// The driver's, which may repeat the URL with its password: never show it as it is.
 pub fn postgres(url: &str, application: &str) -> Result<PgConnectOptions, sqlx::Error> {
     Ok(PgConnectOptions::from_str(url)?.application_name(application))
+}
+
+/// Returns what a database or the network said, without the driver's announcement that it did.
+pub fn words(error: &sqlx::Error) -> String {
+    match error {
+        sqlx::Error::Io(error) => error.to_string(),
+        sqlx::Error::Database(error) => error.to_string(),
+        other => other.to_string(),
+    }
 }
 
 #[cfg(test)]

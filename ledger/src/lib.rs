@@ -2,13 +2,14 @@
 //! journal that records them, the projections built from it, and the evidence store beside it.
 //!
 //! `rollout`, `flag`, `environment`, `authority`, `fleet`, `runbook`, `decimal`, `counter`,
-//! `sampled` and `measurement` are pure: no I/O, no clock, no logging, no randomness. Only adapters
+//! `sampled`, `suggestion` and `measurement` are pure: no I/O, no clock, no logging, no randomness. Only adapters
 //! (`journal::jetstream`, `projection::{sqlite, postgres}`, `evidence`) perform I/O.
 
 // The derive macro of `error_code` names this crate by its name, here too.
 extern crate self as rollbook_ledger;
 
 pub mod authority;
+pub mod cause;
 pub mod clock;
 pub mod command_ids;
 pub mod counter;
@@ -30,6 +31,7 @@ pub mod redacted;
 pub mod rollout;
 pub mod runbook;
 pub mod sampled;
+pub mod suggestion;
 pub mod trace;
 
 pub use rollbook_proto as proto;

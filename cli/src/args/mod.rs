@@ -185,7 +185,7 @@ pub(crate) enum Command {
     Report(ReportArgs),
     /// The effective configuration and where each value came from
     Config,
-    /// Check everything Rollbook depends on
+    /// Check the server, and what this machine needs itself; writes nothing
     Doctor,
     /// Print the version
     Version,

@@ -448,8 +448,8 @@ pub(crate) enum ReportFormat {
 /// `rollbook report`.
 #[derive(Debug, Args)]
 pub(crate) struct ReportArgs {
-    #[command(flatten)]
-    pub(crate) rollout: RolloutArg,
+    /// Rollout id, or an unambiguous beginning of it [default: the only one that is open, else the one that closed last]
+    pub(crate) rollout: Option<String>,
     /// Form
     #[arg(long, value_enum, default_value_t = ReportFormat::Markdown)]
     pub(crate) format: ReportFormat,

@@ -9,6 +9,7 @@ use rollbook_ledger::projection::views::ViewAnswer;
 use rollbook_ledger::projection::words::{RequestKind, RevisionStatus};
 use rollbook_ledger::rollout::Command;
 use rollbook_ledger::runbook::Plan;
+use rollbook_ledger::suggestion::did_you_mean;
 use rollbook_proto::v1::{self, event::Kind};
 
 use super::Session;
@@ -71,13 +72,20 @@ async fn find(session: &Session, id: &str) -> Result<RequestRow, Failure> {
     let open = rows.iter().rposition(|row| row.status.is_open());
     match open.or(rows.len().checked_sub(1)) {
         Some(at) => Ok(rows.swap_remove(at)),
-        None => Err(Failure::own(
-            Exit::Usage,
-            "RB-CLI-91",
-            format!(
-                "there is no request or review `{id}`; `rollbook requests` lists those that wait"
-            ),
-        )),
+        None => {
+            let open = [("open_only", "true".to_owned())];
+            let open: ViewAnswer<Vec<RequestRow>> =
+                session.client.get("/v1/requests", &open).await?;
+            let known = open.data.iter().map(|row| row.request.as_str());
+            Err(Failure::own(
+                Exit::Usage,
+                "RB-CLI-91",
+                format!(
+                    "there is no request or review `{id}`; `rollbook requests` lists those that wait"
+                ),
+            )
+            .meaning(did_you_mean(id, known)))
+        }
     }
 }
 

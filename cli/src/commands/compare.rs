@@ -18,7 +18,7 @@ use serde::Serialize;
 
 use super::Session;
 use super::calculator::{model_of, unreadable};
-use super::evidence_store::{open, snapshot_failure, store};
+use super::evidence_store::{existing, open, snapshot_failure};
 use crate::args::CompareArgs;
 use crate::exit::{Exit, Failure, Outcome};
 use crate::print::{self, line, note, unprintable};
@@ -38,7 +38,7 @@ struct Compared {
 
 /// `compare`.
 pub(crate) async fn compare(session: &Session, args: CompareArgs) -> Outcome {
-    let store = store(session, args.objects.objects.as_deref())?;
+    let store = existing(session, args.objects.objects.as_deref())?;
     if let Some(deal) = &args.explain {
         return explain_deal(session, &store, &args, deal).await;
     }

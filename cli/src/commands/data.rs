@@ -14,7 +14,7 @@ use rollbook_workers::snapshot::manifest::Total;
 use rollbook_workers::snapshot::plan::ROWS_PER_PART;
 use rollbook_workers::snapshot::{self, Snapshot, SnapshotRequest, SnapshotSource};
 
-use super::evidence_store::{open, snapshot_failure, store};
+use super::evidence_store::{existing, open, snapshot_failure, store};
 use super::{Session, calculator};
 use crate::args::{AuditArgs, GenerateArgs, SnapshotShowArgs, SnapshotTakeArgs};
 use crate::exit::{Exit, Failure, Outcome};
@@ -95,7 +95,7 @@ pub(crate) async fn take(session: &Session, args: SnapshotTakeArgs) -> Outcome {
 
 /// `snapshot show`.
 pub(crate) async fn show(session: &Session, args: SnapshotShowArgs) -> Outcome {
-    let store = store(session, args.objects.objects.as_deref())?;
+    let store = existing(session, args.objects.objects.as_deref())?;
     let found = open(&store, &args.snapshot).await?;
     show_manifest(session, &found)?;
     Ok(Exit::Success)

@@ -1,12 +1,12 @@
 //! `rollbook doctor` and `rollbook config`.
 
-use rollbook_ledger::evidence::{EvidenceError, EvidenceStore};
+use rollbook_ledger::evidence::EvidenceStore;
 use rollbook_ledger::{nats, redacted};
 use rollbook_server::api::{ErrorClass, HealthReport};
 use serde::Serialize;
 
 use super::{Session, authority};
-use crate::exit::{Exit, Outcome};
+use crate::exit::{Exit, Failure, Outcome};
 use crate::print::{self, GREEN, RED, YELLOW, line, paint};
 
 /// The result of one check.
@@ -52,26 +52,47 @@ pub(crate) fn config(session: &Session) -> Outcome {
     Ok(Exit::Success)
 }
 
-/// `doctor`: 0 if every check passes, 6 if history or evidence is damaged, otherwise 7.
+/// `doctor`: 0 if every check passes, 6 if history or evidence is damaged, otherwise 7. It only reads.
 pub(crate) async fn doctor(session: &Session) -> Outcome {
-    let (server, is_damaged) = server(session).await;
-    let mut checks = vec![nats_binary(session), evidence(session).await];
-    checks.extend(server);
-    checks.push(server_stream(session).await);
-    checks.push(anomalies(session).await);
-    checks.push(reviews(session).await);
+    let mut checks = Vec::new();
+    let health = health(session).await;
+    let answers = health.is_ok();
+    let is_damaged = match &health {
+        Ok(health) => health
+            .checks
+            .iter()
+            .any(|check| check.failure == Some(ErrorClass::Integrity)),
+        Err(failure) => failure.exit == Exit::Integrity,
+    };
+    match health {
+        Ok(health) => {
+            checks.extend(server(session, health));
+            checks.push(server_stream(session).await);
+            checks.push(anomalies(session).await);
+            checks.push(reviews(session).await);
+        }
+        // What only a server can tell is not asked for: there would be the same answer again.
+        Err(failure) => checks.push(check("server", Found::Fail, failure.message)),
+    }
+    checks.push(nats_binary(session, answers));
+    checks.push(evidence(session).await);
     let failed = checks.iter().any(|check| check.found == Found::Fail);
     if session.json {
         print::json(&checks)?;
     } else {
         for check in &checks {
-            let mark = match check.found {
-                Found::Pass => paint(GREEN, "pass"),
-                Found::Skipped => paint(YELLOW, "skipped"),
-                Found::Warning => paint(YELLOW, "warning"),
-                Found::Fail => paint(RED, "fail"),
+            let (color, word) = match check.found {
+                Found::Pass => (GREEN, "pass"),
+                Found::Skipped => (YELLOW, "skipped"),
+                Found::Warning => (YELLOW, "warning"),
+                Found::Fail => (RED, "fail"),
             };
-            line(format!("{mark:<8} {:<16} {}", check.name, check.message));
+            line(format!(
+                "{} {:<16} {}",
+                paint(color, format!("{word:<8}")),
+                check.name,
+                check.message
+            ));
         }
     }
     Ok(if is_damaged {
@@ -83,94 +104,91 @@ pub(crate) async fn doctor(session: &Session) -> Outcome {
     })
 }
 
-fn nats_binary(session: &Session) -> Check {
+fn check(name: &str, found: Found, message: String) -> Check {
+    Check {
+        name: name.to_owned(),
+        found,
+        message,
+    }
+}
+
+/// The program that `rollbook up` starts here; a server that answers does without it.
+fn nats_binary(session: &Session, answers: bool) -> Check {
     let explicit = session
         .config
         .get("nats_server")
         .map(std::path::PathBuf::from);
-    let (found, message) = match nats::find_binary(explicit.as_deref()) {
-        Ok(path) => (Found::Pass, path.display().to_string()),
-        Err(error) if session.config.get("nats").is_some() => (
-            Found::Skipped,
-            format!("{error} (not needed: an existing NATS is configured)"),
-        ),
-        Err(error) => (Found::Fail, error.to_string()),
+    let needless = if answers {
+        Some("the server that answers does not need it")
+    } else if session.config.get("nats").is_some() {
+        Some("not needed: an existing NATS is configured")
+    } else {
+        None
     };
-    Check {
-        name: "nats-server".to_owned(),
-        found,
-        message,
-    }
+    let (found, message) = match (nats::find_binary(explicit.as_deref()), needless) {
+        (Ok(path), _) => (Found::Pass, path.display().to_string()),
+        (Err(error), Some(why)) => (Found::Skipped, format!("{error} ({why})")),
+        (Err(error), None) => (Found::Fail, error.to_string()),
+    };
+    check("nats-server", found, message)
 }
 
+/// The evidence store that commands on this machine read by themselves. That of the server is one of
+/// its own checks.
 async fn evidence(session: &Session) -> Check {
     let location = super::evidence_store::objects_location(session, None);
-    let tried = match EvidenceStore::open(&location) {
-        Ok(store) => written_and_read(&store).await,
+    let read = match EvidenceStore::open_existing(&location) {
+        Ok(Some(store)) => store.check().await.map(|()| true),
+        Ok(None) => Ok(false),
         Err(error) => Err(error),
     };
-    let (found, message) = match tried {
-        Ok(()) => (
-            Found::Pass,
-            format!("{location} stores what is written and returns it"),
+    let (found, message) = match read {
+        Ok(true) => (Found::Pass, format!("{location} can be read")),
+        Ok(false) => (
+            Found::Skipped,
+            format!("{location} does not exist yet; what stores evidence there first creates it"),
         ),
         Err(error) => (Found::Fail, error.to_string()),
     };
-    Check {
-        name: "evidence".to_owned(),
-        found,
-        message,
-    }
+    check("evidence", found, message)
 }
 
-/// Always the same few bytes, so that repeating it stores nothing new.
-async fn written_and_read(store: &EvidenceStore) -> Result<(), EvidenceError> {
-    let bytes = bytes::Bytes::from_static(b"rollbook doctor\n");
-    let kept = store.put(bytes, "text/plain", "doctor").await?;
-    store.get(&kept.sha256).await.map(|_| ())
-}
-
-/// The result of the server's own full check.
-async fn server(session: &Session) -> (Vec<Check>, bool) {
+/// The server's own full check.
+async fn health(session: &Session) -> Result<HealthReport, Failure> {
     let asked = [("report", "true".to_owned())];
-    let health: HealthReport = match session.client.get("/health", &asked).await {
-        Ok(health) => health,
-        Err(failure) => {
-            let check = Check {
-                name: "server".to_owned(),
-                found: Found::Fail,
-                message: failure.message,
-            };
-            return (vec![check], failure.exit == Exit::Integrity);
-        }
-    };
+    session.client.get("/health", &asked).await
+}
+
+/// That the server answers, and as which version; then what it found.
+fn server(session: &Session, health: HealthReport) -> Vec<Check> {
     let number = |number: Option<u64>| number.map_or("unknown".to_owned(), |n| n.to_string());
-    let mut checks = vec![Check {
-        name: "server".to_owned(),
-        found: Found::Pass,
-        message: format!(
-            "{} version {}, ledger {}, last sequence {}, lag {}",
-            session.client.base(),
-            health.version,
-            health.ledger,
-            number(health.last_sequence),
-            number(health.lag)
-        ),
-    }];
-    let mut is_damaged = false;
-    for check in health.checks {
-        is_damaged |= check.failure == Some(ErrorClass::Integrity);
-        checks.push(Check {
-            name: check.name,
-            found: match check.failure {
-                None if check.warning => Found::Warning,
-                None => Found::Pass,
-                Some(_) => Found::Fail,
-            },
-            message: check.message,
-        });
+    let mut message = format!(
+        "{} version {}, ledger {}, last sequence {}, lag {}",
+        redacted::url(session.client.base()),
+        health.version,
+        health.ledger,
+        number(health.last_sequence),
+        number(health.lag)
+    );
+    let own = env!("CARGO_PKG_VERSION");
+    let is_same = health.version == own;
+    if !is_same {
+        message.push_str(&format!(
+            "; this command is version {own}: use the same on both sides"
+        ));
     }
-    (checks, is_damaged)
+    let found = if is_same { Found::Pass } else { Found::Warning };
+    let mut checks = vec![check("server", found, message)];
+    checks.extend(health.checks.into_iter().map(|check| Check {
+        name: check.name,
+        found: match check.failure {
+            None if check.warning => Found::Warning,
+            None => Found::Pass,
+            Some(_) => Found::Fail,
+        },
+        message: check.message,
+    }));
+    checks
 }
 
 /// A JSON string without its quotes.
@@ -201,11 +219,7 @@ async fn anomalies(session: &Session) -> Check {
         },
         Err(failure) => (Found::Fail, failure.message),
     };
-    Check {
-        name: "anomalies".to_owned(),
-        found,
-        message,
-    }
+    check("anomalies", found, message)
 }
 
 /// Break-glass uses that nobody has reviewed.
@@ -221,11 +235,7 @@ async fn reviews(session: &Session) -> Check {
         }
         Err(failure) => (Found::Fail, failure.message),
     };
-    Check {
-        name: "reviews".to_owned(),
-        found,
-        message,
-    }
+    check("reviews", found, message)
 }
 
 /// What the server knows of its NATS server: version, whether writes are synced.
@@ -248,9 +258,5 @@ async fn server_stream(session: &Session) -> Check {
         ),
         Err(failure) => (Found::Fail, failure.message),
     };
-    Check {
-        name: "stream".to_owned(),
-        found,
-        message,
-    }
+    check("stream", found, message)
 }

@@ -21,10 +21,24 @@ pub(crate) fn objects_location(session: &Session, flag: Option<&str>) -> String 
     )
 }
 
-/// The evidence store.
+/// The evidence store; a missing directory is created.
 pub(super) fn store(session: &Session, flag: Option<&str>) -> Result<EvidenceStore, Failure> {
     EvidenceStore::open(&objects_location(session, flag))
         .map_err(|error| snapshot_failure(error.into()))
+}
+
+/// The evidence store, to read what is in it: nothing is created.
+pub(super) fn existing(session: &Session, flag: Option<&str>) -> Result<EvidenceStore, Failure> {
+    let location = objects_location(session, flag);
+    let found =
+        EvidenceStore::open_existing(&location).map_err(|error| snapshot_failure(error.into()))?;
+    found.ok_or_else(|| {
+        Failure::own(
+            Exit::Usage,
+            "RB-CLI-120",
+            format!("there is no evidence store at {location}; name the right one with --objects"),
+        )
+    })
 }
 
 /// A stored snapshot.

@@ -143,8 +143,8 @@ async fn set(session: &Session, args: FlagSetArgs) -> Outcome {
 
 async fn list(session: &Session, environment: Option<String>) -> Outcome {
     let query: Vec<(&str, String)> = environment
-        .map(|name| ("environment", name))
-        .into_iter()
+        .iter()
+        .map(|name| ("environment", name.clone()))
         .collect();
     let answer: ViewAnswer<Vec<FlagRow>> = session.client.get("/v1/flags", &query).await?;
     if session.json {
@@ -162,8 +162,13 @@ async fn list(session: &Session, environment: Option<String>) -> Outcome {
             paint(DIM, &flag.reason)
         ));
     }
-    if answer.data.is_empty() {
-        line("no flags are defined");
+    match &environment {
+        Some(wrong) if answer.data.is_empty() => {
+            let meant = session.environment_meant(wrong).await;
+            line(format!("no flags are defined in {wrong}{meant}"));
+        }
+        None if answer.data.is_empty() => line("no flags are defined"),
+        _ => {}
     }
     line(paint(DIM, as_of(&answer)));
     Ok(Exit::Success)

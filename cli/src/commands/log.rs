@@ -75,7 +75,8 @@ pub(crate) async fn log(session: &Session, args: LogArgs) -> Outcome {
             format!(
                 "nothing on the ledger is about `{aggregate}`; `rollbook list` and `rollbook flag list` show the ids"
             ),
-        )),
+        )
+        .meaning(session.rollout_meant(&aggregate).await)),
         _ => Ok(Exit::Success),
     }
 }

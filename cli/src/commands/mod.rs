@@ -15,6 +15,7 @@ pub(crate) mod fleet;
 pub(crate) mod gate;
 mod integrity_check;
 pub(crate) mod log;
+mod meant;
 pub(crate) mod open;
 mod open_files;
 pub(crate) mod overview;

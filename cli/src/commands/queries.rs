@@ -15,8 +15,8 @@ const PAGE: u32 = 1_000;
 /// `list`.
 pub(crate) async fn list(session: &Session, args: ListArgs) -> Outcome {
     let mut filter = Vec::new();
-    if let Some(environment) = args.environment {
-        filter.push(("environment", environment));
+    if let Some(environment) = &args.environment {
+        filter.push(("environment", environment.clone()));
     }
     let page = async |limit: u32, before: Option<u64>| {
         let mut query = filter.clone();
@@ -64,8 +64,15 @@ pub(crate) async fn list(session: &Session, args: ListArgs) -> Outcome {
             },
         ));
     }
-    if answer.data.is_empty() {
-        line("no rollouts; open one with `rollbook open RUNBOOK --env ENVIRONMENT --as PERSON`");
+    match &args.environment {
+        Some(wrong) if answer.data.is_empty() => {
+            let meant = session.environment_meant(wrong).await;
+            line(format!("no rollouts in {wrong}{meant}"));
+        }
+        None if answer.data.is_empty() => {
+            line("no rollouts; open one with `rollbook open RUNBOOK --env ENVIRONMENT --as PERSON`")
+        }
+        _ => {}
     }
     if more {
         line(format!(

@@ -1,6 +1,6 @@
 //! `rollbook report`.
 
-use rollbook_ledger::projection::rows::TimelineRow;
+use rollbook_ledger::projection::rows::{RolloutRow, TimelineRow};
 use rollbook_ledger::projection::views::{Page, ViewAnswer};
 use rollbook_server::api::ProofAnswer;
 
@@ -11,6 +11,8 @@ use crate::exit::{Exit, Failure, Outcome};
 use crate::print;
 use crate::report::{self, Material};
 
+/// How many of the rollouts opened last may be the one that closed last.
+const NEWEST: u32 = 1_000;
 /// Timeline rows per request.
 const PAGE_ROWS: u32 = 1_000;
 /// The most pages read: a timeline of half a million events is not a report.
@@ -19,7 +21,7 @@ const MAX_PAGES: u32 = 500;
 /// `report`: compared with the ledger before it is written. If evidence is damaged, the report says
 /// so and the command exits 6.
 pub(crate) async fn report(session: &Session, args: ReportArgs) -> Outcome {
-    let id = session.resolve(args.rollout.rollout.as_deref()).await?;
+    let id = reported(session, args.rollout.as_deref()).await?;
     let status = session.status_of(&id).await?;
     let timeline = timeline(session, &id, None).await?;
     // Requested after everything that is written, so that unproven content is never handed over.
@@ -60,6 +62,38 @@ pub(crate) async fn report(session: &Session, args: ReportArgs) -> Outcome {
         [] => Ok(Exit::Success),
         damaged => Err(damage(&material.proof, damaged.join("\n"))),
     }
+}
+
+/// The rollout named; otherwise the only open one, or if none is open the one that closed last.
+async fn reported(session: &Session, given: Option<&str>) -> Result<String, Failure> {
+    if given.is_some() {
+        return session.resolve(given).await;
+    }
+    let open = [("open_only", "true".to_owned())];
+    let open: ViewAnswer<Vec<RolloutRow>> = session.client.get("/v1/rollouts", &open).await?;
+    let (chosen, why) = match open.data.as_slice() {
+        [] => {
+            let newest = [("limit", NEWEST.to_string())];
+            let all: ViewAnswer<Vec<RolloutRow>> =
+                session.client.get("/v1/rollouts", &newest).await?;
+            let last = all.data.into_iter().max_by_key(|row| row.closed_at);
+            (
+                last.map(|row| row.rollout),
+                "which closed last; none is open",
+            )
+        }
+        [one] => (Some(one.rollout.clone()), "the only open one"),
+        _ => (None, ""),
+    };
+    // Without one, or with several open, it says what to name.
+    let Some(id) = chosen else {
+        return session.resolve(None).await;
+    };
+    print::note(print::paint(
+        print::DIM,
+        format!("report of rollout {id}, {why}"),
+    ));
+    Ok(id)
 }
 
 /// The events of a rollout, or of one part of it, oldest first.

@@ -55,8 +55,7 @@ impl Session {
         };
         match (candidates.as_slice(), given) {
             ([one], _) => Ok(one.rollout.clone()),
-            // Perhaps not in the views yet: let the ledger decide.
-            ([], Some(given)) => Ok(given.to_owned()),
+            ([], Some(given)) => self.unlisted(given, &rollouts).await,
             ([], None) => match rollouts.as_slice() {
                 [one] => Ok(one.rollout.clone()),
                 _ => Err(Failure::own(

@@ -5,6 +5,7 @@ use rollbook_ledger::projection::rows::{StepRow, TimelineRow};
 use rollbook_ledger::projection::views::{GateDetail, PhaseDetail};
 use rollbook_ledger::runbook::Plan;
 use rollbook_ledger::runbook::kind::DoneBy;
+use rollbook_ledger::suggestion::did_you_mean;
 use rollbook_server::api::BlockedAnswer;
 use rollbook_workers::executor::OutputLine;
 
@@ -30,11 +31,9 @@ pub(crate) async fn show(session: &Session, args: ShowArgs) -> Outcome {
         let history = timeline(session, &id, Some(gate.as_str())).await?;
         return show_gate(session, phases, gate.as_str(), &history);
     }
-    let Some(step) = phases
-        .iter()
-        .flat_map(|phase| &phase.steps)
-        .find(|step| step.step == args.what)
-    else {
+    let mut steps = phases.iter().flat_map(|phase| &phase.steps);
+    let known = steps.clone().map(|step| step.step.as_str());
+    let Some(step) = steps.find(|step| step.step == args.what) else {
         return Err(Failure::own(
             Exit::Usage,
             "RB-CLI-22",
@@ -42,7 +41,8 @@ pub(crate) async fn show(session: &Session, args: ShowArgs) -> Outcome {
                 "{id} has no step `{}`; `rollbook status` lists them",
                 args.what
             ),
-        ));
+        )
+        .meaning(did_you_mean(&args.what, known)));
     };
     if args.output && session.json {
         return output_as_json(session, step).await;
@@ -273,16 +273,15 @@ fn show_gate(
     gate: &str,
     history: &[TimelineRow],
 ) -> Outcome {
-    let found = phases
-        .iter()
-        .filter_map(|phase| phase.gate_detail.as_ref())
-        .find(|detail| detail.gate.gate == gate);
-    let Some(detail) = found else {
+    let mut gates = phases.iter().filter_map(|phase| phase.gate_detail.as_ref());
+    let known = gates.clone().map(|detail| detail.gate.gate.as_str());
+    let Some(detail) = gates.find(|detail| detail.gate.gate == gate) else {
         return Err(Failure::own(
             Exit::Usage,
             "RB-CLI-23",
             format!("there is no gate `{gate}`; `rollbook status` lists them"),
-        ));
+        )
+        .meaning(did_you_mean(gate, known)));
     };
     if session.json {
         print::json(detail)?;

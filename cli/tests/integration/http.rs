@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use reqwest::header::HeaderMap;
 use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
 
@@ -13,6 +14,16 @@ pub(crate) fn ask(
     url: &str,
     fill: impl FnOnce(RequestBuilder) -> RequestBuilder,
 ) -> (u16, Value) {
+    let (status, _, body) = answered(method, url, fill);
+    (status, serde_json::from_str(&body).unwrap_or_default())
+}
+
+/// The same with the headers of the answer and its body as it is.
+pub(crate) fn answered(
+    method: Method,
+    url: &str,
+    fill: impl FnOnce(RequestBuilder) -> RequestBuilder,
+) -> (u16, HeaderMap, String) {
     // Fails only if it is already installed.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -24,10 +35,8 @@ pub(crate) fn ask(
         let request = client.request(method, url).timeout(Duration::from_secs(30));
         let answer = fill(request).send().await.unwrap();
         let status = answer.status().as_u16();
-        (
-            status,
-            serde_json::from_str(&answer.text().await.unwrap()).unwrap_or_default(),
-        )
+        let headers = answer.headers().clone();
+        (status, headers, answer.text().await.unwrap())
     })
 }
 

@@ -17,6 +17,7 @@ mod damage;
 mod data;
 mod distributed;
 mod distributed_shards;
+mod doctor;
 mod documents;
 mod events;
 mod events_restarts;
@@ -37,6 +38,7 @@ mod interrupt;
 mod journey;
 mod names;
 mod notices;
+mod openfeature;
 mod orientation;
 mod outage;
 mod plans;
@@ -44,6 +46,7 @@ mod postgres_views;
 mod quorum;
 mod reading;
 mod rollback;
+mod said_once;
 mod sql_scripts;
 mod subscribers;
 mod suggestions;
@@ -52,6 +55,7 @@ mod traces;
 mod undo;
 mod virtual_time;
 mod watches;
+mod wrong_names;
 
 // The servers that the ledger's tests start.
 #[allow(unreachable_pub)]

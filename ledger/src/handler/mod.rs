@@ -210,6 +210,7 @@ fn fold_environment(
 fn no_rollout(id: &RolloutId) -> HandlerError {
     HandlerError::NotFound {
         what: format!("rollout {id}"),
+        meant: None,
     }
 }
 

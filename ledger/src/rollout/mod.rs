@@ -28,6 +28,7 @@ mod evolve;
 mod frontier;
 mod illegal;
 mod limits;
+mod missing;
 pub mod next;
 mod presented;
 mod refusal;

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::refusal::Refusal;
-use super::rules::{measures, progress};
+use super::rules::measures;
 use super::state::RolloutState;
 use crate::ids::{EnvironmentId, PhaseId, RolloutId, StepId};
 use crate::runbook::model::{Gate, SignOffRule};
@@ -127,10 +127,7 @@ pub fn presented(
 ) -> Result<GatePresentation, Refusal> {
     let spec = plan.phase(gate).and_then(|phase| phase.gate.as_ref());
     let (Some(spec), true) = (spec, state.gates.contains_key(gate)) else {
-        return Err(Refusal::NoSuchGate {
-            gate: gate.to_string(),
-            known: progress::list(state.gates.keys()),
-        });
+        return Err(Refusal::no_such_gate(state, gate));
     };
     let mut evidence = evidence(state, plan, gate);
     let left_out = evidence.len().saturating_sub(MAX_EVIDENCE);

@@ -6,6 +6,7 @@ use super::illegal::IllegalEvent;
 use super::remedy::{self, Remedy};
 use crate::error_code::Coded;
 use crate::ids::{PhaseId, RolloutId};
+use crate::suggestion::leading;
 
 /// Classes of refusals, mapped to exit codes and HTTP statuses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,21 +47,29 @@ pub enum Refusal {
     },
     /// The plan has no such step.
     #[error(
-        "RB-ROLLOUT-3: step {step} is not in the plan of this rollout; its status lists its steps"
+        "RB-ROLLOUT-3: step {step} is not in the plan of this rollout; {}its status lists its steps",
+        leading(meant)
     )]
     NoSuchStep {
         /// The rollout.
         rollout: RolloutId,
         /// The requested id.
         step: String,
+        /// Which of its steps may be meant, as a question.
+        meant: Option<String>,
     },
     /// The plan has no such gate.
-    #[error("RB-ROLLOUT-4: phase {gate} of this rollout has no gate; gates: {known}")]
+    #[error(
+        "RB-ROLLOUT-4: phase {gate} of this rollout has no gate; {}gates: {known}",
+        leading(meant)
+    )]
     NoSuchGate {
         /// The requested id.
         gate: String,
         /// The gates that exist.
         known: String,
+        /// Which of them may be meant, as a question.
+        meant: Option<String>,
     },
     /// A required text is empty.
     #[error("RB-ROLLOUT-5: {what} needs a {field}; give one, it stays on the record")]

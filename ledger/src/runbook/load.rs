@@ -9,10 +9,9 @@ use super::findings::Findings;
 use super::kind::{Action, StepKind};
 use super::model::Runbook;
 use super::plan::Plan;
-use super::schema::schema;
 use super::script::Script;
 use super::sql_text::without_mark;
-use super::{lint, shape, substitute};
+use super::{lint, schema, shape, substitute};
 
 /// The required `apiVersion`.
 pub const API_VERSION: &str = "rollbook/v1";
@@ -124,7 +123,7 @@ fn read(
     version(&document, findings)?;
     let values = substitute::effective(&document, params, findings);
     substitute::substitute(&mut document, &values, findings);
-    shape::check(&mut document, text, &schema(), findings);
+    shape::check(&mut document, text, &schema::substituted(), findings);
     one_action_each(&document, findings);
     if findings.has_errors() {
         return None;

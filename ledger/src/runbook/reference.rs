@@ -5,20 +5,20 @@ use std::fmt::Write as _;
 use serde_json::{Map, Value};
 
 use super::diagnostic::Code;
-use super::schema::schema;
+use super::schema;
 
 /// The first sections, in order; all other types follow by name.
 const FIRST: [&str; 4] = ["Phase", "Step", "Gate", "SignOffRule"];
 
 /// Returns the whole document.
 pub fn markdown() -> String {
-    let schema = schema();
+    let schema = schema::substituted();
     let mut out = String::from(
         "# Runbook reference\n\n\
          Made from the schema in `docs/runbook.schema.json`; do not edit. A runbook is one YAML 1.2\n\
          document of at most 1 MiB. Unknown keys are errors. `${{ name }}` in any text becomes the\n\
          value of the parameter (`$${{` stands for `${{`); a text that is nothing but one parameter\n\
-         can stand for a number. Durations are written `90s`, `10m`, `1h30m`, `7d`, `-7d`. Paths are\n\
+         can stand for a number, `true` or `false`. Durations are written `90s`, `10m`, `1h30m`, `7d`, `-7d`. Paths are\n\
          relative to the runbook and stay inside its repository.\n\n\
          Expressions: numbers, names, `true`, `false`, `+ - * / %`, `== != < <= > >=`, `&& || !`,\n\
          parentheses. A missing measurement decides nothing: `a > 0 || b > 0` holds when `a` alone\n\

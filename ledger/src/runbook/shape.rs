@@ -6,10 +6,11 @@
 
 use serde_json::{Map, Value};
 
-use super::diagnostic::{Code, Path, closest, suggest};
+use super::diagnostic::{Code, Path};
 use super::document::{Node, Yaml};
 use super::findings::Findings;
 use super::span::Span;
+use crate::suggestion::{closest, suggest};
 
 /// Checks the tree. A text that consists of a single substituted parameter is converted to the
 /// number or boolean that its position requires.

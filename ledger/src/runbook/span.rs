@@ -139,7 +139,7 @@ impl schemars::JsonSchema for Span {
         schemars::json_schema!({
             "type": "string",
             "description": "A duration: 90s, 10m, 1h30m, 7d, -7d",
-            "pattern": "^-?([0-9]+(ms|s|m|h|d))+$"
+            "pattern": r"^\s*-?([0-9]+(ms|s|m|h|d))+\s*$"
         })
     }
 }

@@ -6,9 +6,10 @@
 
 use std::collections::BTreeMap;
 
-use super::diagnostic::{Code, Path, Severity, suggest};
+use super::diagnostic::{Code, Path, Severity};
 use super::document::{Node, Position, Yaml};
 use super::findings::Findings;
+use crate::suggestion::suggest;
 
 /// Maximum size of a parameter's value, in bytes.
 pub(super) const MAX_PARAM_BYTES: usize = 16 * 1024;

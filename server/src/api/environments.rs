@@ -3,14 +3,13 @@
 use axum::Json;
 use axum::extract::{Path, Query, State};
 use rollbook_ledger::environment::{EnvironmentCommand, EnvironmentState, difference};
-use rollbook_ledger::handler::HandlerError;
 use rollbook_ledger::ids::EnvironmentId;
 use rollbook_ledger::projection::rows::{EnvironmentRow, RequestRow};
 use rollbook_ledger::projection::views::{RequestFilter, ViewAnswer};
 use rollbook_proto::v1;
 use serde::{Deserialize, Serialize};
 
-use super::{Api, ApiError, RequestCaller, Sent};
+use super::{Api, ApiError, RequestCaller, Sent, missing};
 
 /// An environment as of its last commit.
 #[derive(Debug, Serialize)]
@@ -45,12 +44,10 @@ pub(super) async fn show(
     State(api): State<Api>,
     Path(name): Path<EnvironmentId>,
 ) -> Result<Json<EnvironmentAnswer>, ApiError> {
-    let found = api.handler.environment(&name).await?;
-    let environment = found.ok_or_else(|| {
-        ApiError::from(HandlerError::NotFound {
-            what: format!("a record of environment {name}"),
-        })
-    })?;
+    let Some(environment) = api.handler.environment(&name).await? else {
+        let meant = api.environment_meant(&name).await;
+        return Err(missing(format!("a record of environment {name}"), meant));
+    };
     let difference = environment
         .pending
         .as_ref()

@@ -184,6 +184,15 @@ impl ApiError {
         }
     }
 
+    /// The same, with which name may be meant, as a question.
+    pub(crate) fn with_meant(mut self, meant: Option<String>) -> Self {
+        if let Some(meant) = meant {
+            self.body.message.push_str("; ");
+            self.body.message.push_str(&meant);
+        }
+        self
+    }
+
     /// Splits an error into what the client gets and what is logged.
     fn of(status: StatusCode, class: ErrorClass, error: &(impl Coded + PublicMessage)) -> Self {
         let whole = error.to_string();

@@ -2,7 +2,8 @@
 
 use axum::Json;
 use axum::extract::{Path, State};
-use rollbook_ledger::flag::{EvaluationContext, FlagCommand, FlagState, evaluate};
+use rollbook_ledger::flag::{EvaluationContext, FlagCommand, FlagRefusal, FlagState, evaluate};
+use rollbook_ledger::handler::HandlerError;
 use rollbook_ledger::ids::{EnvironmentId, FlagKey};
 use rollbook_proto::v1;
 use serde::Serialize;
@@ -55,7 +56,14 @@ pub(super) async fn command(
     let done = api
         .handler
         .flag_request(&environment, &key, &command, &caller)
-        .await?;
+        .await;
+    let done = match done {
+        Err(error @ HandlerError::FlagRefused(FlagRefusal::NotDefined { .. })) => {
+            let meant = api.flag_meant(&environment, &key).await;
+            return Err(ApiError::from(error).with_meant(meant));
+        }
+        done => done?,
+    };
     api.await_views(done.sequence).await;
     Ok(Json(FlagCommandAnswer {
         sequence: done.sequence,

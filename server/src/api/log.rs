@@ -42,14 +42,14 @@ pub(super) async fn log(
     let last = api.handler.journal().last_sequence().await?;
     let limit = usize::try_from(query.limit.unwrap_or(u64::MAX)).unwrap_or(usize::MAX);
     let headers = [(header::CONTENT_TYPE, "application/x-ndjson")];
-    if query.follow && query.after > last {
+    if query.after > last {
         return Err(beyond_end(last, query.after));
     }
     if query.follow {
         let lines = followed(api, query.after, filter)?.take(limit);
         return Ok((headers, Body::from_stream(lines)).into_response());
     }
-    if query.after >= last {
+    if query.after == last {
         return Ok((headers, Body::empty()).into_response());
     }
     let place = api.followers.place()?;
@@ -65,7 +65,7 @@ pub(super) async fn log(
     Ok((headers, Body::from_stream(holding(lines, place))).into_response())
 }
 
-/// Refuses to follow from beyond the end of the ledger.
+/// Refuses what would follow something beyond the end of the ledger.
 pub(super) fn beyond_end(last: u64, after: impl std::fmt::Display) -> ApiError {
     ApiError::usage(
         "RB-API-22",

@@ -13,6 +13,7 @@ mod health;
 mod host;
 mod log;
 mod log_filter;
+mod meant;
 mod metrics;
 mod ofrep;
 mod output;
@@ -42,6 +43,7 @@ use rollbook_ledger::journal::ReportSource;
 use rollbook_ledger::projection::projector::Waiter;
 use rollbook_ledger::projection::replay::PastViews;
 use rollbook_ledger::projection::store::ViewStore;
+use rollbook_ledger::suggestion::did_you_mean;
 use rollbook_workers::fleet::presence::FleetPresence;
 
 use crate::alarm::Alarm;
@@ -116,7 +118,12 @@ impl Api {
         let loaded = self.handler.rollout(rollout).await?;
         match loaded.state.step(step) {
             Some(_) => Ok(()),
-            None => Err(missing(format!("step {step} of rollout {rollout}"))),
+            None => {
+                let meant =
+                    did_you_mean(step.as_str(), loaded.state.steps.keys().map(StepId::as_str));
+                let what = format!("step {step} of rollout {rollout}");
+                Err(missing(what, meant))
+            }
         }
     }
 
@@ -127,7 +134,13 @@ impl Api {
         key: &FlagKey,
     ) -> Result<(FlagState, u64), ApiError> {
         let found = self.handler.flag(environment, key).await?;
-        found.ok_or_else(|| missing(format!("flag {key} in {environment}")))
+        match found {
+            Some(found) => Ok(found),
+            None => {
+                let meant = self.flag_meant(environment, key).await;
+                Err(missing(format!("flag {key} in {environment}"), meant))
+            }
+        }
     }
 
     /// How many commits the views are known to lag.
@@ -145,8 +158,9 @@ async fn note_damage(State(alarm): State<Alarm>, response: Response) -> Response
     response
 }
 
-fn missing(what: String) -> ApiError {
-    HandlerError::NotFound { what }.into()
+/// Refuses what the ledger does not know, with what may be meant by it.
+fn missing(what: String, meant: Option<String>) -> ApiError {
+    HandlerError::NotFound { what, meant }.into()
 }
 
 /// All routes.
@@ -202,6 +216,8 @@ pub fn router(api: Api) -> Router {
         .route("/v1/evidence", post(evidence::put))
         .route("/v1/evidence/{sha256}", get(evidence::get))
         .route("/ofrep/v1/evaluate/flags/{key}", post(ofrep::evaluate))
+        .route("/ofrep/v1/evaluate/flags", post(ofrep::evaluate_all))
+        .route("/ofrep/v1/evaluate/flags/", post(ofrep::evaluate_all))
         .layer(from_fn(query::known))
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
         .layer(map_response(error::with_code))

@@ -1,72 +1,179 @@
-//! Single flag evaluation according to OFREP 0.3, for any OpenFeature SDK.
+//! Flag evaluation according to OFREP 0.3, for any OpenFeature SDK: one flag, or all of an
+//! environment. Errors have the form of OFREP, not that of the API.
+
+use std::fmt::Write;
 
 use axum::Json;
 use axum::body::Bytes;
 use axum::extract::{Path, State};
-use axum::http::StatusCode;
+use axum::http::header::{CONTENT_TYPE, ETAG, IF_NONE_MATCH};
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
-use rollbook_ledger::flag::{self, EvaluationContext};
+use rollbook_ledger::flag::{self, EvaluationContext, EvaluationError, FlagState};
 use rollbook_ledger::ids::{EnvironmentId, FlagKey};
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 
 use super::Api;
 
 /// The environment if the context names none.
 const DEFAULT_ENVIRONMENT: &str = "production";
+/// The code of a flag that does not exist, or no more.
+const NOT_FOUND: &str = "FLAG_NOT_FOUND";
 
 pub(super) async fn evaluate(
     State(api): State<Api>,
     Path(key): Path<String>,
     body: Bytes,
 ) -> Response {
+    let refused = |details: String| {
+        let failure = failed(Some(&key), "INVALID_CONTEXT", &details);
+        (StatusCode::BAD_REQUEST, Json(failure)).into_response()
+    };
     let context = match context_of(&body) {
         Ok(context) => context,
-        Err(details) => return failure(StatusCode::BAD_REQUEST, &key, "INVALID_CONTEXT", &details),
+        Err(details) => return refused(details),
     };
     let asked = match Asked::of(&context) {
         Ok(asked) => asked,
-        Err(details) => return failure(StatusCode::BAD_REQUEST, &key, "INVALID_CONTEXT", &details),
+        Err(details) => return refused(details),
+    };
+    let unknown = |details: &str| {
+        let failure = failed(Some(&key), NOT_FOUND, details);
+        (StatusCode::NOT_FOUND, Json(failure)).into_response()
     };
     let (Ok(environment), Ok(flag_key)) =
         (EnvironmentId::new(asked.environment), FlagKey::new(&*key))
     else {
-        return failure(
-            StatusCode::NOT_FOUND,
-            &key,
-            "FLAG_NOT_FOUND",
-            "no such flag",
-        );
+        return unknown("no such flag");
     };
-    let asked = EvaluationContext {
+    match api.handler.flag(&environment, &flag_key).await {
+        Ok(Some((state, _))) => match evaluated(&state, &environment, &asked) {
+            Ok(found) => Json(found).into_response(),
+            Err(error) => {
+                let code = error.ofrep_code();
+                let status = match code {
+                    NOT_FOUND => StatusCode::NOT_FOUND,
+                    _ => StatusCode::BAD_REQUEST,
+                };
+                let failure = failed(Some(&key), code, &error.to_string());
+                (status, Json(failure)).into_response()
+            }
+        },
+        Ok(None) => {
+            let mut details = format!("flag {key} is not defined in {environment}");
+            if let Some(meant) = api.flag_meant(&environment, &flag_key).await {
+                let _ = write!(details, "; {meant}");
+            }
+            unknown(&details)
+        }
+        Err(error) => unreachable(&error, &key),
+    }
+}
+
+/// Evaluates every flag of an environment that is not archived. The `ETag` covers the whole body,
+/// and so the context: equal configuration with another context is another answer.
+pub(super) async fn evaluate_all(
+    State(api): State<Api>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    let refused = |details: String| {
+        let failure = failed(None, "INVALID_CONTEXT", &details);
+        (StatusCode::BAD_REQUEST, Json(failure)).into_response()
+    };
+    let context = match context_of(&body) {
+        Ok(context) => context,
+        Err(details) => return refused(details),
+    };
+    let asked = match Asked::of(&context) {
+        Ok(asked) => asked,
+        Err(details) => return refused(details),
+    };
+    let environment = match EnvironmentId::new(asked.environment) {
+        Ok(environment) => environment,
+        Err(error) => return refused(error.to_string()),
+    };
+    let mut flags = Vec::new();
+    let mut keys = match api.views.flags(Some(environment.as_str())).await {
+        Ok(listed) => listed.data,
+        Err(error) => return unreachable(&error, "all"),
+    };
+    keys.sort_by(|one, other| one.key.cmp(&other.key));
+    for row in keys {
+        let Ok(key) = FlagKey::new(&*row.key) else {
+            continue;
+        };
+        match api.handler.flag(&environment, &key).await {
+            Ok(Some((state, _))) => match evaluated(&state, &environment, &asked) {
+                Ok(found) => flags.push(found),
+                Err(EvaluationError::Archived { .. }) => {}
+                Err(error) => {
+                    flags.push(failed(
+                        Some(&row.key),
+                        error.ofrep_code(),
+                        &error.to_string(),
+                    ));
+                }
+            },
+            Ok(None) => {}
+            Err(error) => return unreachable(&error, &row.key),
+        }
+    }
+    let body = json!({ "flags": flags }).to_string();
+    let tag = format!("\"{}\"", hex::encode(Sha256::digest(body.as_bytes())));
+    if is_known(&headers, &tag) {
+        return (StatusCode::NOT_MODIFIED, [(ETAG, tag)]).into_response();
+    }
+    let headers = [(CONTENT_TYPE, "application/json".to_owned()), (ETAG, tag)];
+    (headers, body).into_response()
+}
+
+/// Whether the client has the answer with this tag.
+fn is_known(headers: &HeaderMap, tag: &str) -> bool {
+    let given = headers.get_all(IF_NONE_MATCH).iter();
+    given
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .map(str::trim)
+        .any(|known| {
+            let known = known.strip_prefix("W/").unwrap_or(known);
+            known == "*" || known.trim_matches('"') == tag.trim_matches('"')
+        })
+}
+
+fn evaluated(
+    state: &FlagState,
+    environment: &EnvironmentId,
+    asked: &Asked<'_>,
+) -> Result<Value, EvaluationError> {
+    let context = EvaluationContext {
         targeting_key: asked.targeting_key,
         labels: &asked.labels,
     };
-    match api.handler.flag(&environment, &flag_key).await {
-        Ok(Some((state, _))) => match flag::evaluate(&state, &asked) {
-            Ok(found) => Json(json!({
-                "key": key,
-                "value": found.value,
-                "reason": found.reason.as_str(),
-                "variant": found.variant,
-                "metadata": { "environment": environment.as_str(), "mode": found.mode.as_str_name().to_lowercase() },
-            }))
-            .into_response(),
-            Err(error) => {
-                failure(StatusCode::BAD_REQUEST, &key, error.ofrep_code(), &error.to_string())
-            }
-        },
-        Ok(None) => failure(
-            StatusCode::NOT_FOUND,
-            &key,
-            "FLAG_NOT_FOUND",
-            &format!("flag {key} is not defined in {environment}"),
-        ),
-        Err(error) => {
-            tracing::warn!(%error, flag = %key, "flag evaluation failed");
-            let details = json!({ "errorDetails": "the ledger is not reachable; use the safe value" });
-            (StatusCode::INTERNAL_SERVER_ERROR, Json(details)).into_response()
-        }
+    let found = flag::evaluate(state, &context)?;
+    Ok(json!({
+        "key": state.key.as_str(),
+        "value": found.value,
+        "reason": found.reason.as_str(),
+        "variant": found.variant,
+        "metadata": { "environment": environment.as_str(), "mode": found.mode.as_str_name().to_lowercase() },
+    }))
+}
+
+/// The body of a failure; without a key it is about the whole request.
+fn failed(key: Option<&str>, code: &str, details: &str) -> Value {
+    let mut body = json!({ "errorCode": code, "errorDetails": details });
+    if let Some(key) = key {
+        body["key"] = key.into();
     }
+    body
+}
+
+fn unreachable(error: &dyn std::fmt::Display, flag: &str) -> Response {
+    tracing::warn!(%error, %flag, "flag evaluation failed");
+    let details = json!({ "errorDetails": "the ledger is not reachable; use the safe value" });
+    (StatusCode::INTERNAL_SERVER_ERROR, Json(details)).into_response()
 }
 
 /// The context object; an empty body, `{}` and a body without context are an empty context.
@@ -141,11 +248,6 @@ fn kind_of(value: &Value) -> &'static str {
     }
 }
 
-fn failure(status: StatusCode, key: &str, code: &str, details: &str) -> Response {
-    let body = json!({ "key": key, "errorCode": code, "errorDetails": details });
-    (status, Json(body)).into_response()
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
@@ -178,5 +280,21 @@ mod tests {
             ("staging", Some("u"))
         );
         assert_eq!(asked.labels, ["a", "b"]);
+    }
+
+    #[test]
+    fn a_tag_is_known_in_every_form_that_clients_send() {
+        let known = |given: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(IF_NONE_MATCH, given.parse().unwrap());
+            is_known(&headers, "\"abc\"")
+        };
+        for given in ["\"abc\"", "abc", "W/\"abc\"", "*", "\"x\", \"abc\""] {
+            assert!(known(given), "{given}");
+        }
+        for given in ["\"abcd\"", "x", "\"\"", ""] {
+            assert!(!known(given), "{given}");
+        }
+        assert!(!is_known(&HeaderMap::new(), "\"abc\""));
     }
 }

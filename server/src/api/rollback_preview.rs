@@ -46,17 +46,13 @@ pub(super) async fn list(
     Path((id, level)): Path<(RolloutId, RollbackLevel)>,
     Query(query): Query<RollbackQuery>,
 ) -> Result<Json<RollbackAnswer>, ApiError> {
+    let loaded = api.handler.rollout(&id).await?;
     let mut steps = Vec::new();
     for step in query.steps.split(',').filter(|step| !step.is_empty()) {
-        let step = StepId::new(step).map_err(|_| {
-            HandlerError::from(Refusal::NoSuchStep {
-                rollout: id.clone(),
-                step: step.chars().take(200).collect(),
-            })
-        })?;
+        let step = StepId::new(step)
+            .map_err(|_| HandlerError::from(Refusal::no_such_step(&loaded.state, step)))?;
         steps.push(step);
     }
-    let loaded = api.handler.rollout(&id).await?;
     let mut list = rollout::preview_rollback(&loaded.state, &loaded.plan, level, &steps)
         .map_err(HandlerError::from)?;
     // Flags that earlier undos of the list will have written.

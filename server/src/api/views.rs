@@ -1,10 +1,12 @@
 //! Queries. Every answer carries `as_of`; every query takes `at` (a sequence or an RFC 3339 time)
-//! and is then answered as of that moment, by views replayed up to it.
+//! and is then answered as of that moment, by views replayed up to it. A moment that the ledger has
+//! not reached is refused.
 
 use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::{Path, Query, State};
+use rollbook_ledger::clock::from_proto;
 use rollbook_ledger::evidence::without_paths;
 use rollbook_ledger::ids::{EnvironmentId, FlagKey, RolloutId, StepId};
 use rollbook_ledger::projection::replay::{PastError, Until};
@@ -63,6 +65,7 @@ impl Api {
             let message = format!("`{at}` is neither a sequence nor an RFC 3339 time");
             ApiError::usage("RB-API-6", message)
         })?;
+        self.refuse_beyond(at, until).await?;
         self.past.at(until).await.map_err(|error| {
             if let PastError::Busy { .. } = error {
                 return ApiError::unavailable_as(error);
@@ -74,6 +77,34 @@ impl Api {
                 ApiError::unavailable("RB-API-7", told)
             }
         })
+    }
+
+    /// Refuses a moment that the ledger has not reached: what holds then is not known yet. A time
+    /// between the last commit and now is reached, since nothing was recorded after it.
+    async fn refuse_beyond(&self, at: &str, until: Until) -> Result<(), ApiError> {
+        let journal = self.handler.journal();
+        let last = journal.last_sequence().await?;
+        let is_beyond = match until {
+            Until::Sequence(sequence) => sequence > last,
+            Until::Time(time) => time > self.handler.now(),
+        };
+        if !is_beyond {
+            return Ok(());
+        }
+        let end = journal.at(last).await?;
+        let recorded = end.and_then(|end| from_proto(end.commit.recorded_at.as_ref()));
+        // The clock of another server may be ahead of ours.
+        if matches!(until, Until::Time(time) if recorded.is_some_and(|recorded| time <= recorded)) {
+            return Ok(());
+        }
+        let recorded = recorded.map(|at| format!(", recorded at {at}"));
+        Err(ApiError::usage(
+            "RB-API-60",
+            format!(
+                "`{at}` is beyond the end of the ledger, whose last sequence is {last}{}; ask for that or an earlier moment",
+                recorded.unwrap_or_default()
+            ),
+        ))
     }
 
     async fn answer<T>(&self, query: &ViewQuery, answer: ViewAnswer<T>) -> Json<ViewAnswer<T>> {

@@ -379,7 +379,7 @@ async fn open(source: &ResolvedSource, access: Access) -> Result<Either, String>
         if path.exists() {
             words
         } else {
-            format!("there is no file {}: {words}", path.display())
+            format!("there is no file {}", path.display())
         }
     })?;
     Ok(Either::Sqlite(sqlite))
@@ -421,6 +421,6 @@ fn words(error: &sqlx::Error) -> String {
                 .unwrap_or_default();
             format!("{}{place} [{code}]", inner.message())
         }
-        other => other.to_string(),
+        other => database::words(other),
     }
 }

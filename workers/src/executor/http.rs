@@ -6,6 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures::StreamExt;
 use reqwest::{Client, Method, Response};
+use rollbook_ledger::cause::innermost;
 use rollbook_ledger::decimal::Decimal;
 use rollbook_ledger::runbook::kind::Http;
 use rollbook_ledger::runbook::recorded;
@@ -139,22 +140,19 @@ async fn read(response: Response) -> Result<HttpAnswer, String> {
     })
 }
 
-/// The error with its causes, but without the URL, which may contain a credential.
+/// The error with its cause, but without the URL, which may contain a credential.
 pub fn describe(error: &reqwest::Error) -> String {
-    let mut text = if error.is_connect() {
-        "cannot connect".to_owned()
+    let what = if error.is_connect() {
+        "cannot connect"
     } else if error.is_timeout() {
-        "no answer in time".to_owned()
+        return "no answer in time".to_owned();
     } else {
-        "the request failed".to_owned()
+        "the request failed"
     };
-    let mut cause = std::error::Error::source(error);
-    while let Some(next) = cause {
-        text.push_str(": ");
-        text.push_str(&next.to_string());
-        cause = next.source();
+    match std::error::Error::source(error) {
+        Some(cause) => format!("{what}: {}", innermost(cause)),
+        None => what.to_owned(),
     }
-    text
 }
 
 /// Appends a path (and query) to the base URL, regardless of where the slashes stand.

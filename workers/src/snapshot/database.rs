@@ -247,7 +247,7 @@ impl SourceDatabase {
     }
 
     fn words(&self, error: &sqlx::Error) -> String {
-        scrub(&error.to_string(), self.secret.as_deref())
+        scrub(&database::words(error), self.secret.as_deref())
     }
 }
 

@@ -15,6 +15,7 @@ use object_store::client::{
 
 use super::super::EvidenceError;
 use super::credentials::NotFetched;
+use crate::cause::innermost;
 
 /// Maximum length of a server's message in our errors, in characters.
 const MAX_MESSAGE_CHARS: usize = 200;
@@ -116,11 +117,7 @@ fn refused(location: String, action: &'static str, refusal: &Refusal) -> Evidenc
 }
 
 fn unanswered(location: String, action: &'static str, error: &HttpError) -> EvidenceError {
-    let mut last: &dyn StdError = error;
-    while let Some(source) = last.source() {
-        last = source;
-    }
-    let reason = shortened(&last.to_string());
+    let reason = shortened(&innermost(error).to_string());
     match error.kind() {
         HttpErrorKind::Connect
         | HttpErrorKind::Timeout

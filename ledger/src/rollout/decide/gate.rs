@@ -118,10 +118,7 @@ impl Decider<'_> {
         let spec = self.plan.phase(id).and_then(|phase| phase.gate.as_ref());
         match (spec, self.state.gates.get(id)) {
             (Some(spec), Some(at)) => Ok((spec, at)),
-            _ => Err(Refusal::NoSuchGate {
-                gate: id.to_string(),
-                known: progress::list(self.state.gates.keys()),
-            }),
+            _ => Err(Refusal::no_such_gate(self.state, id)),
         }
     }
 

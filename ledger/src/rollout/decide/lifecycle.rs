@@ -14,6 +14,7 @@ use crate::authority::{Permissions, is_protected, roles_text};
 use crate::environment::{Environments, Terms};
 use crate::ids::EnvironmentId;
 use crate::runbook::{Plan, Verb, difference};
+use crate::suggestion::{did_you_mean, leading};
 
 /// Opens a rollout: pins the plan by digest, the parameters and the environment. `environments`
 /// holds the ledger's records of those in which the plan acts. In a protected one the actor needs a
@@ -38,9 +39,11 @@ pub fn open(
             .keys()
             .map(String::as_str)
             .collect();
+        let meant = did_you_mean(open.environment.as_str(), known.clone());
         return Err(refuse(format!(
-            "environment `{}` is not declared; declared: {}",
+            "environment `{}` is not declared; {}declared: {}",
             open.environment,
+            leading(&meant),
             known.join(", ")
         )));
     };

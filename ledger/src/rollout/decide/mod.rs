@@ -220,10 +220,7 @@ impl<'a> Decider<'a> {
     fn step(&self, id: &StepId) -> Result<(&'a StepState, &'a Step), Refusal> {
         match (self.state.step(id), self.plan.step(id)) {
             (Some(state), Some((_, step))) => Ok((state, step)),
-            _ => Err(Refusal::NoSuchStep {
-                rollout: self.state.id.clone(),
-                step: id.to_string(),
-            }),
+            _ => Err(Refusal::no_such_step(self.state, id.as_str())),
         }
     }
 

@@ -53,10 +53,7 @@ pub fn preview_rollback(
 
 fn has_something_to_undo(state: &RolloutState, plan: &Plan, id: &StepId) -> Result<(), Refusal> {
     let (Some(at), Some(undo)) = (state.step(id), plan.undo(id)) else {
-        return Err(Refusal::NoSuchStep {
-            rollout: state.id.clone(),
-            step: id.to_string(),
-        });
+        return Err(Refusal::no_such_step(state, id.as_str()));
     };
     if effects::has_undoable_effect(state, plan, id)
         || at.status == StepStatus::Running && undo.is_possible()

@@ -21,10 +21,7 @@ const MAX_LOSSES: u32 = 20;
 impl Decider<'_> {
     /// Parses the step id of a record.
     pub(super) fn named(&self, id: &str) -> Result<StepId, Refusal> {
-        StepId::new(id).map_err(|_| Refusal::NoSuchStep {
-            rollout: self.state.id.clone(),
-            step: id.chars().take(200).collect(),
-        })
+        StepId::new(id).map_err(|_| Refusal::no_such_step(self.state, id))
     }
 
     pub(super) fn start_step(

@@ -4,11 +4,12 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Referent, StepKind};
-use crate::runbook::diagnostic::{Code, Path, suggest};
+use crate::runbook::diagnostic::{Code, Path};
 use crate::runbook::expr::{Expr, FigureTerm, Term, VALUE};
 use crate::runbook::lint::{Linter, StepPart, effects, figures};
 use crate::runbook::model::NoData;
 use crate::runbook::span::Span;
+use crate::suggestion::suggest;
 
 /// Minimum sampling interval of a watch, in ms, because each sample is an event.
 const MIN_CADENCE_MS: i64 = 1_000;

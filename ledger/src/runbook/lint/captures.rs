@@ -2,8 +2,9 @@
 
 use std::collections::HashSet;
 
-use super::super::diagnostic::{Code, suggest};
+use super::super::diagnostic::Code;
 use super::Linter;
+use crate::suggestion::suggest;
 
 pub(super) fn check(linter: &mut Linter<'_>) {
     let mut labels: HashSet<(&str, &str)> = HashSet::new();

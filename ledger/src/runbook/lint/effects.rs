@@ -1,12 +1,13 @@
 //! Effects of steps, their verification and undo; times and counts.
 
-use super::super::diagnostic::{Code, Path, suggest};
+use super::super::diagnostic::{Code, Path};
 use super::super::kind::DoneBy;
 use super::super::plan::{effective_undo, has_effect};
 use super::super::span::Span;
 use super::super::step::OnFail;
 use super::super::undo::Undo;
 use super::{Linter, MAX_SPAN_MS, Placed};
+use crate::suggestion::suggest;
 
 /// Allowed number of attempts in total.
 const RETRY_ATTEMPTS: std::ops::RangeInclusive<u32> = 2..=20;

@@ -1,12 +1,13 @@
 //! Metrics, thresholds and all expressions: what they read must be recorded earlier.
 
-use super::super::diagnostic::{Code, Path, suggest};
+use super::super::diagnostic::{Code, Path};
 use super::super::expr::is_name;
 use super::super::model::MetricSpec;
 use super::super::recorded;
 use super::super::step::Step;
 use super::{Linter, Placed, figures};
 use crate::decimal::Decimal;
+use crate::suggestion::suggest;
 
 pub(super) fn check(linter: &mut Linter<'_>) {
     metrics(linter);

@@ -4,10 +4,11 @@ use std::collections::{HashMap, HashSet};
 
 use prost::Message;
 
-use super::super::diagnostic::{Code, Path, suggest};
+use super::super::diagnostic::{Code, Path};
 use super::super::plan::Plan;
 use super::Linter;
 use crate::ids::{EnvironmentId, FlagKey, IdError, PhaseId, StepId};
+use crate::suggestion::suggest;
 
 /// Maximum size of the plan's outline, which travels in one event, in bytes.
 const MAX_OUTLINE_BYTES: usize = 48 * 1024;

@@ -2,11 +2,12 @@
 
 use std::collections::HashSet;
 
-use super::super::diagnostic::{Code, Path, suggest};
+use super::super::diagnostic::{Code, Path};
 use super::super::window;
 use super::Linter;
 use super::references::role;
 use crate::person;
+use crate::suggestion::suggest;
 
 pub(super) fn check(linter: &mut Linter<'_>) {
     roles(linter);

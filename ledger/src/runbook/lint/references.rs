@@ -3,10 +3,11 @@
 use std::collections::HashSet;
 
 use super::super::calculator::CalculatorSpec;
-use super::super::diagnostic::{Code, Path, suggest};
+use super::super::diagnostic::{Code, Path};
 use super::super::kind::Referent;
 use super::super::model::{Channel, SecretRef, SourceKind, WindowKind};
 use super::{Linter, Placed};
+use crate::suggestion::suggest;
 
 pub(super) fn check(linter: &mut Linter<'_>) {
     let mut used = Used::default();
