@@ -11,7 +11,9 @@ mod print;
 mod process_hardening;
 mod progress;
 mod report;
+mod status;
 mod telemetry;
+mod terminal;
 
 use std::process::ExitCode;
 
@@ -26,7 +28,7 @@ use args::{Cli, Command, DealsCommand, SnapshotCommand};
 use client::Client;
 use commands::{
     Session, authority, compare, data, doctor, environment, flag, fleet, gate, open, process,
-    queries, report as report_command, rollout, runbook, status,
+    queries, report as report_command, rollout, runbook, status as status_command,
 };
 use config::Config;
 use exit::{Exit, Failure, Outcome};
@@ -217,7 +219,7 @@ async fn run(cli: Cli) -> Outcome {
         Command::Review(args) => authority::review(&session, args).await,
         Command::Requests(args) => authority::requests(&session, args).await,
         Command::Environment(command) => environment::run(&session, command).await,
-        Command::Status(args) => status::status(&session, args).await,
+        Command::Status(args) => status_command::status(&session, args).await,
         Command::List(args) => queries::list(&session, args).await,
         Command::Log(args) => queries::log(&session, args).await,
         Command::Show(args) => queries::show(&session, args).await,

@@ -165,6 +165,11 @@ pub(crate) fn preview_rollback(answer: &RollbackAnswer, as_json: bool) -> Result
     Ok(())
 }
 
+/// A time as every text shows it: `2026-11-29 16:22:53 UTC`.
+pub(crate) fn time(at: jiff::Timestamp) -> String {
+    at.strftime("%Y-%m-%d %H:%M:%S UTC").to_string()
+}
+
 /// A duration in readable form.
 pub(crate) fn duration(millis: u64) -> String {
     match millis {
@@ -208,5 +213,6 @@ mod tests {
         assert_eq!(duration(61_000), "1 m 01 s");
         assert_eq!(duration(1_250), "1.2 s");
         assert_eq!(snake("stepStarted"), "step_started");
+        assert_eq!(time(jiff::Timestamp::UNIX_EPOCH), "1970-01-01 00:00:00 UTC");
     }
 }

@@ -22,6 +22,7 @@ pub(crate) mod rollout;
 pub(crate) mod runbook;
 mod shutdown;
 pub(crate) mod status;
+mod watch;
 
 use crate::client::Client;
 use crate::config::Config;

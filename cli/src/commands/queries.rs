@@ -8,10 +8,10 @@ use rollbook_server::api::ErrorBody;
 use rollbook_workers::executor::OutputLine;
 
 use super::Session;
-use super::status::{as_of, status_text};
 use crate::args::{ListArgs, LogArgs, ReplayArgs, ShowArgs};
 use crate::exit::{Exit, Failure, Outcome};
 use crate::print::{self, BOLD, DIM, YELLOW, line, paint};
+use crate::status::{as_of, status_text};
 
 /// The longest log line that is read, in bytes: a full commit as JSON fits.
 const MAX_LINE_BYTES: usize = 1024 * 1024;
