@@ -21,9 +21,12 @@ pub(super) fn seconds(seconds: u64) -> String {
     }
 }
 
-/// A length of time in milliseconds.
+/// A length of time that a plan sets, in milliseconds: `45 m`, `1 h 30 m`.
 pub(super) fn length(millis: i64) -> String {
-    seconds(u64::try_from(millis / 1_000).unwrap_or(0))
+    let text = seconds(u64::try_from(millis / 1_000).unwrap_or(0));
+    let round = [" 00 s", " 00 m", " 00 h"];
+    let short = round.iter().find_map(|rest| text.strip_suffix(rest));
+    short.map_or_else(|| text.clone(), str::to_owned)
 }
 
 /// A moment that is to come: `2026-11-29 16:22:53 UTC, in 3 h 12 m`.
@@ -75,6 +78,10 @@ mod tests {
         assert_eq!(seconds(247), "4 m 07 s");
         assert_eq!(seconds(11_520), "3 h 12 m");
         assert_eq!(seconds(190_800), "2 d 05 h");
+        assert_eq!(
+            (length(2_700_000), length(5_400_000)),
+            ("45 m".to_owned(), "1 h 30 m".to_owned())
+        );
         let start = Timestamp::UNIX_EPOCH;
         assert_eq!(
             between(start + jiff::SignedDuration::from_secs(5), start),

@@ -1,11 +1,9 @@
 //! A frame of `status --watch`: what matters now, cut to the height of the terminal.
 
-use anstyle::Style;
-
-use super::layout::{cut, rows, wrapped};
+use super::layout::{cut, listed, rows, width_of, wrapped};
 use super::phase::Course;
 use super::{Picture, as_of, blocked, figures, gate, head, is_over, phase, running, step};
-use crate::print::{DIM, RED, paint};
+use crate::print::{BOLD, DIM, RED, paint};
 
 /// What a line belongs to. Where a frame is too tall, lines are hidden from the last of these on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -67,7 +65,7 @@ impl Frame {
                 Course::Later => Part::Later,
             };
             if std::mem::take(&mut first) {
-                self.add(Part::Head, vec![String::new()]);
+                self.add(Part::Current, vec![String::new()]);
             }
             self.add(part, vec![phase::folded(detail, picture)]);
             if course != Course::Current {
@@ -85,12 +83,11 @@ impl Frame {
 
     fn foot(&mut self, picture: &Picture<'_>) {
         let fresh = as_of(&picture.answer.view);
-        let text = if is_over(picture.answer) {
-            fresh
-        } else {
-            format!("{fresh} · Ctrl-C ends the watching, not the rollout")
-        };
-        self.add(Part::Head, wrapped("", &text, DIM, 0, picture.width));
+        let mut parts = vec![fresh];
+        if !is_over(picture.answer) {
+            parts.push("Ctrl-C ends only the watching".to_owned());
+        }
+        self.add(Part::Head, listed("", &parts, DIM, 0, picture.width));
     }
 
     fn add(&mut self, part: Part, lines: Vec<String>) {
@@ -130,8 +127,14 @@ impl Frame {
             hidden.push(self.lines.remove(at));
             place = place.min(at);
         }
-        let note = format!("… hidden: {} (`{}` shows all)", told(&hidden), self.all);
-        let note = paint(Style::new().bold(), cut(&note, self.width));
+        let told = told(&hidden);
+        let how = format!("… hidden: {told} (`{}` shows all)", self.all);
+        let note = if width_of(&how) <= self.width {
+            how
+        } else {
+            cut(&format!("… hidden: {told}"), self.width)
+        };
+        let note = paint(BOLD, note);
         self.lines
             .insert(place.min(self.lines.len()), (Part::Head, note));
         self.whole()
@@ -154,10 +157,10 @@ fn told(hidden: &[(Part, String)]) -> String {
     let parts = [
         (
             Part::Blocked,
-            "line on what is blocked",
-            "lines on what is blocked",
+            "line of what is blocked",
+            "lines of what is blocked",
         ),
-        (Part::Running, "line on what runs", "lines on what runs"),
+        (Part::Running, "line of what runs", "lines of what runs"),
         (
             Part::Current,
             "line of the current phase",
@@ -168,7 +171,10 @@ fn told(hidden: &[(Part, String)]) -> String {
         (Part::Head, "line of the head", "lines of the head"),
     ];
     let counted = parts.iter().filter_map(|(part, one, many)| {
-        let lines = hidden.iter().filter(|(of, _)| of == part).count();
+        let lines = hidden
+            .iter()
+            .filter(|(of, line)| of == part && !line.is_empty())
+            .count();
         match lines {
             0 => None,
             1 => Some(format!("1 {one}")),

@@ -1,5 +1,6 @@
 //! A gate: how it stands, and what became of each signature.
 
+use anstyle::Style;
 use jiff::Timestamp;
 use rollbook_ledger::projection::rows::SignOffRow;
 use rollbook_ledger::projection::views::GateDetail;
@@ -32,7 +33,9 @@ pub(super) fn lines(gate: &GateDetail, picture: &Picture<'_>) -> Vec<String> {
     for sign_off in &gate.sign_offs {
         let (mark, style, text) = signature(sign_off, passed, picture.now);
         let first = format!("      {} ", paint(style, mark));
-        lines.extend(wrapped(&first, &text, DIM, 8, picture.width));
+        let stands = sign_off.status == SignOffStatus::Refused && !passed;
+        let style = if stands { Style::new() } else { DIM };
+        lines.extend(wrapped(&first, &text, style, 8, picture.width));
     }
     lines
 }
@@ -56,11 +59,7 @@ fn needs(picture: &Picture<'_>, gate: &str) -> String {
 
 /// A mark, its colour, and what a signature is now. At a gate that has passed no rejection counts:
 /// it was withdrawn, or came before a step ran again.
-fn signature(
-    row: &SignOffRow,
-    passed: bool,
-    now: Timestamp,
-) -> (&'static str, anstyle::Style, String) {
+fn signature(row: &SignOffRow, passed: bool, now: Timestamp) -> (&'static str, Style, String) {
     let SignOffRow { person, role, .. } = row;
     let refused = row.plan_digest.is_empty();
     match row.status {
@@ -95,6 +94,7 @@ fn signature(
             let did = if refused { "refused" } else { "signed" };
             let why = match row.voided_cause.as_str() {
                 "signed" => "signed after all".to_owned(),
+                "refused" => "the gate was refused".to_owned(),
                 "step_retried" => "a step of the phase ran again".to_owned(),
                 other => other.replace('_', " "),
             };

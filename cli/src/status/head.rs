@@ -3,7 +3,7 @@
 use anstyle::Style;
 use rollbook_ledger::projection::words::{AlertStatus, Health, RolloutStatus};
 
-use super::layout::{width_of, wrapped};
+use super::layout::{listed, width_of, wrapped};
 use super::{Picture, figures, is_over, phase, status_text};
 use crate::print::{self, BOLD, DIM, GREEN, RED, YELLOW, paint};
 
@@ -34,7 +34,7 @@ pub(super) fn lines(picture: &Picture<'_>) -> Vec<String> {
             format!("{time} ago")
         });
     }
-    lines.extend(wrapped("  ", &parts.join(" · "), DIM, 2, picture.width));
+    lines.extend(listed("  ", &parts, DIM, 2, picture.width));
     let told = matches!(
         rollout.status,
         RolloutStatus::Paused | RolloutStatus::Aborted
@@ -110,14 +110,17 @@ pub(super) fn alerts(picture: &Picture<'_>) -> Vec<String> {
         if !raised.rule.is_empty() {
             text.push_str(&format!(" ({})", raised.rule));
         }
-        if let Some(at) = alert.raised_at {
-            text.push_str(&format!(", since {}", print::time(at)));
-        }
+        let mut parts = vec![text];
+        parts.extend(
+            alert
+                .raised_at
+                .map(|at| format!("since {}", print::time(at))),
+        );
         if alert.status == AlertStatus::Unwatched {
-            text.push_str("; its watch has ended");
+            parts.push("its watch has ended".to_owned());
         }
         let first = paint(RED, format!("alert {} ({}): ", alert.alert, alert.severity));
-        wrapped(&first, &text, RED, 4, picture.width)
+        listed(&first, &parts, RED, 4, picture.width)
     })
     .collect()
 }

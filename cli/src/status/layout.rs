@@ -60,6 +60,30 @@ pub(super) fn wrapped(
     paragraph.lines
 }
 
+/// Texts of others with ` · ` between them, broken between two of them where that is enough.
+pub(super) fn listed(
+    first: &str,
+    parts: &[String],
+    style: Style,
+    indent: usize,
+    width: usize,
+) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for part in parts {
+        let part = visible(part);
+        let fits = |line: &String| width_of(line) + width_of(&part) + 3 <= width;
+        match lines.last_mut() {
+            None => lines.extend(wrapped(first, &part, style, indent, width)),
+            Some(line) if fits(line) => line.push_str(&paint(style, format!(" · {part}"))),
+            Some(_) => {
+                let indent_text = " ".repeat(indent);
+                lines.extend(wrapped(&indent_text, &part, style, indent, width));
+            }
+        }
+    }
+    lines
+}
+
 /// A text that is being broken into lines.
 struct Paragraph {
     lines: Vec<String>,
@@ -140,6 +164,19 @@ mod tests {
             ["x: abcdefg", "  hijklmno", "  p q"]
         );
         assert_eq!(plain("empty", "", 2, 10), ["empty"]);
+    }
+
+    #[test]
+    fn a_list_breaks_between_its_parts() {
+        let parts = ["one two", "three four", "five"].map(str::to_owned);
+        assert_eq!(
+            listed("- ", &parts, Style::new(), 2, 17),
+            ["- one two", "  three four", "  five"]
+        );
+        assert_eq!(
+            listed("- ", &parts, Style::new(), 2, 22),
+            ["- one two · three four", "  five"]
+        );
     }
 
     #[test]

@@ -6,7 +6,7 @@ use rollbook_ledger::projection::rows::StepRow;
 use rollbook_ledger::projection::views::PhaseDetail;
 use rollbook_ledger::projection::words::{GateStatus, RolloutStatus, StepRowStatus};
 
-use super::layout::{column, width_of, wrapped};
+use super::layout::{column, cut, listed, width_of, wrapped};
 use super::{Picture, figures, is_over, step};
 use crate::print::{BOLD, DIM, GREEN, RED, YELLOW, paint, visible};
 
@@ -107,7 +107,7 @@ fn times(phase: &PhaseDetail) -> (Option<Timestamp>, Option<Timestamp>) {
     (began, ended.filter(|_| all_done))
 }
 
-/// Actual and planned time: `3 m 12 s of 10 m 00 s planned`.
+/// Actual and planned time: `3 m 12 s (planned 10 m)`.
 fn time(phase: &PhaseDetail, picture: &Picture<'_>) -> String {
     let planned = picture.planned_phase(&phase.phase.phase);
     let planned = planned.and_then(|phase| phase.planned);
@@ -120,9 +120,9 @@ fn time(phase: &PhaseDetail, picture: &Picture<'_>) -> String {
         _ => None,
     };
     match (actual, planned) {
-        (Some(actual), Some(planned)) => format!("{actual} of {planned} planned"),
+        (Some(actual), Some(planned)) => format!("{actual} (planned {planned})"),
         (Some(actual), None) => actual,
-        (None, Some(planned)) => format!("{planned} planned"),
+        (None, Some(planned)) => format!("planned {planned}"),
         (None, None) => String::new(),
     }
 }
@@ -153,7 +153,7 @@ pub(super) fn heading(phase: &PhaseDetail, picture: &Picture<'_>) -> Vec<String>
         4,
         picture.width,
     );
-    lines.extend(wrapped("    ", &says, DIM, 4, picture.width));
+    lines.extend(listed("    ", &parts, DIM, 4, picture.width));
     lines
 }
 
@@ -169,7 +169,8 @@ pub(super) fn folded(phase: &PhaseDetail, picture: &Picture<'_>) -> String {
         Course::Later => figures::count(counts.total, "step"),
         Course::Finished | Course::Current => counts.text(),
     };
-    let fixed = 2 + id + 1 + 2;
+    // Mark, id and title, with spaces between them and two behind.
+    let fixed = 1 + 1 + id + 1 + 2;
     let time = time(phase, picture);
     let says = if time.is_empty() {
         steps
@@ -177,12 +178,14 @@ pub(super) fn folded(phase: &PhaseDetail, picture: &Picture<'_>) -> String {
         format!("{}  {time}", column(&steps, width_of(&steps).max(12)))
     };
     let room = picture.width.saturating_sub(fixed + width_of(&says));
+    let title = title.min(room.max(8));
+    let says_room = picture.width.saturating_sub(fixed + title);
     format!(
         "{} {} {}  {}",
         paint(style, mark),
         column(&phase.phase.phase, id),
-        column(&visible(&phase.phase.title), title.min(room.max(8))),
-        paint(DIM, says),
+        column(&visible(&phase.phase.title), title),
+        paint(DIM, cut(&says, says_room)),
     )
 }
 

@@ -9,7 +9,7 @@ use rollbook_ledger::runbook::kind::{DoneBy, Watch};
 use rollbook_workers::executor::StepProgress;
 use rollbook_workers::executor::watch_rules::Schedule;
 
-use super::layout::wrapped;
+use super::layout::{listed, wrapped};
 use super::{Picture, figures, step};
 use crate::print::{self, BOLD, DIM, GREEN, RED, YELLOW, paint};
 
@@ -30,7 +30,7 @@ pub(super) fn lines(picture: &Picture<'_>) -> Vec<String> {
             lines.push(paint(BOLD, "running now"));
         }
         let first = format!("  {} {} ", paint(YELLOW, "▶"), row.step);
-        lines.extend(wrapped(
+        lines.extend(listed(
             &first,
             &headline(row, picture),
             Style::new(),
@@ -43,7 +43,7 @@ pub(super) fn lines(picture: &Picture<'_>) -> Vec<String> {
 }
 
 /// Title, kind, time, attempt and worker.
-fn headline(row: &StepRow, picture: &Picture<'_>) -> String {
+fn headline(row: &StepRow, picture: &Picture<'_>) -> Vec<String> {
     let mut parts = vec![row.title.clone()];
     let limit = picture.planned(&row.step).and_then(|step| step.timeout);
     match (row.status, row.started_at) {
@@ -65,7 +65,7 @@ fn headline(row: &StepRow, picture: &Picture<'_>) -> String {
     if !row.worker.is_empty() {
         parts.push(format!("on {}", row.worker));
     }
-    parts.join(" · ")
+    parts
 }
 
 /// How far a running step is, indented below its row.
@@ -74,9 +74,9 @@ pub(super) fn how_far(row: &StepRow, picture: &Picture<'_>) -> Vec<String> {
         return Vec::new();
     }
     let mut lines = Vec::new();
-    let add = |lines: &mut Vec<String>, text: &str| {
+    let add = |lines: &mut Vec<String>, parts: &[String]| {
         let first = " ".repeat(INDENT);
-        lines.extend(wrapped(&first, text, DIM, INDENT, picture.width));
+        lines.extend(listed(&first, parts, DIM, INDENT, picture.width));
     };
     let kind = picture.planned(&row.step).map(|step| step.action.kind());
     if let (Some(kind), Some(started)) = (kind, row.started_at) {
@@ -86,7 +86,7 @@ pub(super) fn how_far(row: &StepRow, picture: &Picture<'_>) -> Vec<String> {
             && let Ok(end) = started.checked_add(span.to_signed())
         {
             let end = figures::until(end, picture.now);
-            add(&mut lines, &format!("over at {end}"));
+            add(&mut lines, &[format!("ends {end}")]);
         }
     }
     let watch = kind.and_then(|kind| kind.sampling());
@@ -102,18 +102,18 @@ pub(super) fn how_far(row: &StepRow, picture: &Picture<'_>) -> Vec<String> {
             for worker in workers.iter().take(MAX_WORKERS) {
                 add(
                     &mut lines,
-                    &format!(
+                    &[format!(
                         "{}: {} deals, {}/s",
                         worker.name,
                         figures::grouped(worker.deals),
                         figures::grouped(worker.deals_per_second)
-                    ),
+                    )],
                 );
             }
             if let Some(more) = workers.len().checked_sub(MAX_WORKERS).filter(|n| *n > 0) {
                 add(
                     &mut lines,
-                    &format!("and {}", figures::count(more, "more worker")),
+                    &[format!("and {}", figures::count(more, "more worker"))],
                 );
             }
         }
@@ -121,8 +121,8 @@ pub(super) fn how_far(row: &StepRow, picture: &Picture<'_>) -> Vec<String> {
     lines
 }
 
-/// `sample 9 of 61 · next in 20 s · over at …`
-fn samples(watch: &Watch, row: &StepRow, started: Timestamp, now: Timestamp) -> String {
+/// `sample 9 of 61 · next in 20 s · ends …`
+fn samples(watch: &Watch, row: &StepRow, started: Timestamp, now: Timestamp) -> Vec<String> {
     let schedule = Schedule::new(watch, started);
     let count = schedule.count();
     let last = row
@@ -136,9 +136,9 @@ fn samples(watch: &Watch, row: &StepRow, started: Timestamp, now: Timestamp) -> 
         parts.push(format!("next in {}", figures::between(now, next)));
     }
     if let Some(end) = schedule.at(count.saturating_sub(1)) {
-        parts.push(format!("over at {}", figures::until(end, now)));
+        parts.push(format!("ends {}", figures::until(end, now)));
     }
-    parts.join(" · ")
+    parts
 }
 
 /// The last value of a metric, and what the watch says about it.
@@ -172,7 +172,7 @@ fn metric(value: &MeasuredValue, watch: Option<&Watch>, width: usize) -> Vec<Str
 }
 
 /// Deals done with a bar, shards, rate, time left and errors.
-fn deals(state: &StepProgress) -> String {
+fn deals(state: &StepProgress) -> Vec<String> {
     let share = |of: u64| state.done.saturating_mul(of) / state.total.max(1);
     let filled = share(BAR).min(BAR);
     let bar: String = (0..BAR)
@@ -195,5 +195,5 @@ fn deals(state: &StepProgress) -> String {
     if state.errors > 0 {
         parts.push(format!("{} in error", figures::grouped(state.errors)));
     }
-    parts.join(" · ")
+    parts
 }

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use rollbook_ledger::projection::rows::StepRow;
 use rollbook_ledger::projection::words::{StepRowStatus, UndoVerification, Verdict};
 
-use super::layout::{column, right, width_of, wrapped};
+use super::layout::{column, cut, right, width_of, wrapped};
 use super::{Picture, figures};
 use crate::print::{self, DIM, GREEN, RED, YELLOW, paint};
 
@@ -16,7 +16,7 @@ const MESSAGE_INDENT: usize = 6;
 const KIND_FROM: usize = 64;
 
 /// The least and the greatest width of a title.
-const TITLE: (usize, usize) = (12, 72);
+const TITLE: (usize, usize) = (8, 72);
 
 /// The widths of the columns, the same for all steps of a status.
 #[derive(Debug, Clone, Copy)]
@@ -26,6 +26,8 @@ pub(super) struct Columns {
     kind: usize,
     word: usize,
     time: usize,
+    /// Of the whole row.
+    row: usize,
 }
 
 impl Columns {
@@ -52,6 +54,7 @@ impl Columns {
             kind,
             word,
             time,
+            row: picture.width,
         }
     }
 }
@@ -69,20 +72,23 @@ pub(super) fn row(step: &StepRow, columns: Columns, now: Timestamp) -> String {
         column(&step.step, columns.id),
         column(&print::visible(&step.title), columns.title),
     );
-    match time(step, now) {
+    let row = match time(step, now) {
         time if time.is_empty() => format!("{begun} {}", paint(style, word(step))),
         time => format!(
             "{begun} {} {}",
             paint(style, column(&word(step), columns.word)),
             paint(DIM, right(&time, columns.time)),
         ),
-    }
+    };
+    cut(&row, columns.row)
 }
 
 /// How long the step took, or how long it has been running.
 fn time(step: &StepRow, now: Timestamp) -> String {
     match (step.status, step.started_at, step.duration_ms) {
         (StepRowStatus::Running, Some(started), _) => figures::between(started, now),
+        // An undone step's duration is that of what is gone.
+        (StepRowStatus::Undoing | StepRowStatus::Undone, ..) => String::new(),
         (_, _, Some(millis)) => print::duration(millis),
         _ => String::new(),
     }

@@ -423,7 +423,10 @@ fn window_and_wide_titles() -> Rollout {
     rollout
 }
 
-const STATES: &[(&str, fn() -> Rollout)] = &[
+/// A name, and what makes the rollout.
+type State = (&'static str, fn() -> Rollout);
+
+const STATES: &[State] = &[
     ("running_step", running_step),
     ("running_watch", running_watch),
     ("blocked_gate", blocked_gate),

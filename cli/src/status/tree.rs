@@ -34,7 +34,8 @@ pub(crate) fn tree(picture: &Picture<'_>) -> Vec<String> {
         part(&mut lines, revision_lines(row, picture.width));
     }
     part(&mut lines, head::deductions(picture));
-    lines.push(paint(DIM, as_of(&picture.answer.view)));
+    let fresh = as_of(&picture.answer.view);
+    part(&mut lines, wrapped("", &fresh, DIM, 2, picture.width));
     lines
 }
 

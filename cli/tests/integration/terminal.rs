@@ -96,7 +96,7 @@ impl Terminal {
         loop {
             screen.set_scrollback(left);
             let page = screen.contents();
-                        let fresh = if left == 0 { rows } else { rows.min(left) };
+            let fresh = if left == 0 { rows } else { rows.min(left) };
             for line in page.lines().take(fresh) {
                 text.push_str(line);
                 text.push('\n');
