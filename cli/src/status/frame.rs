@@ -13,6 +13,8 @@ enum Part {
     Running,
     Current,
     Finished,
+    /// Steps of a current phase that are done.
+    Done,
     Later,
 }
 
@@ -72,6 +74,11 @@ impl Frame {
                 continue;
             }
             for row in detail.steps.iter().filter(|row| phase::is_shown(row)) {
+                let part = if step::is_done(row) && !step::is_bad(row) {
+                    Part::Done
+                } else {
+                    part
+                };
                 self.add(part, vec![step::row(row, columns, picture.now)]);
                 self.add(part, step::message(row, picture.width));
             }
@@ -141,13 +148,13 @@ impl Frame {
     }
 }
 
-/// The line that is missed least: of the least needed part, the oldest finished phase, otherwise the
+/// The line that is missed least: of the least needed part, the oldest of what is done, otherwise the
 /// last line. The head is the last to go.
 fn least_needed(lines: &[(Part, String)]) -> Option<usize> {
     let part = lines.iter().map(|(part, _)| *part).max()?;
     let of = |(one, _): &(Part, String)| *one == part;
     match part {
-        Part::Finished => lines.iter().position(of),
+        Part::Finished | Part::Done => lines.iter().position(of),
         _ => lines.iter().rposition(of),
     }
 }
@@ -167,6 +174,7 @@ fn told(hidden: &[(Part, String)]) -> String {
             "lines of the current phase",
         ),
         (Part::Finished, "finished phase", "finished phases"),
+        (Part::Done, "line of done steps", "lines of done steps"),
         (Part::Later, "later phase", "later phases"),
         (Part::Head, "line of the head", "lines of the head"),
     ];

@@ -15,6 +15,9 @@ const MESSAGE_INDENT: usize = 6;
 /// Narrower than this, a row leaves the kind out.
 const KIND_FROM: usize = 64;
 
+/// The greatest width that ids are padded to; longer ones take from the title beside them.
+const MAX_ID: usize = 10;
+
 /// The least and the greatest width of a title.
 const TITLE: (usize, usize) = (8, 72);
 
@@ -37,7 +40,8 @@ impl Columns {
             phases.flat_map(|phase| &phase.steps)
         };
         let widest = |of: &dyn Fn(&StepRow) -> usize| steps().map(of).max().unwrap_or(0);
-        let id = widest(&|step| width_of(&step.step)).clamp(3, 12);
+        let ids = steps().map(|step| width_of(&step.step));
+        let id = ids.filter(|id| *id <= MAX_ID).max().unwrap_or(0);
         let word = widest(&|step| width_of(&word(step)));
         let time = widest(&|step| width_of(&time(step, picture.now)));
         let kind = if picture.width >= KIND_FROM {
@@ -66,11 +70,13 @@ pub(super) fn row(step: &StepRow, columns: Columns, now: Timestamp) -> String {
         0 => String::new(),
         width => format!(" {}", paint(DIM, column(&step.kind, width))),
     };
+    // An id is typed in commands, so it is not cut.
+    let id = " ".repeat(columns.id.saturating_sub(width_of(&step.step)));
+    let name = format!("{}{id} {}", step.step, print::visible(&step.title));
     let begun = format!(
-        "  {} {} {}{kind}",
+        "  {} {}{kind}",
         paint(style, mark),
-        column(&step.step, columns.id),
-        column(&print::visible(&step.title), columns.title),
+        column(&name, columns.id + 1 + columns.title),
     );
     let row = match time(step, now) {
         time if time.is_empty() => format!("{begun} {}", paint(style, word(step))),

@@ -36,7 +36,7 @@ phases:
     steps:
       - {id: "0.1", title: Check that the backups are younger than a day, run: {command: "true"}, changes: nothing}
       - {id: "0.2", title: Tell the shop, run: {command: "true"}, changes: nothing}
-      - {id: "0.3", title: Dry run on the copy, run: {command: "true"}, changes: nothing}
+      - {id: "0.3-production-copy", title: Dry run on the copy, run: {command: "true"}, changes: nothing}
   - id: "1"
     title: Migrate the prices
     planned: 45m
@@ -159,7 +159,7 @@ impl Rollout {
                     "run",
                 ),
                 step("0.2", "Tell the shop", "run"),
-                step("0.3", "Dry run on the copy", "run"),
+                step("0.3-production-copy", "Dry run on the copy", "run"),
                 step("1.1", copy, "run"),
                 step("1.2", "Watch errors and latency", "watch"),
                 step("1.3", "Let caches expire", "wait"),
@@ -176,7 +176,10 @@ impl Rollout {
             "0.2",
             json!({"status": "skipped", "message": "the shop was told by telephone"}),
         );
-        rollout.step("0.3", passed("15:10:04", "15:13:13", 189_000));
+        rollout.step(
+            "0.3-production-copy",
+            passed("15:10:04", "15:13:13", 189_000),
+        );
         rollout
     }
 
