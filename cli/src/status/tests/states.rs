@@ -1,20 +1,8 @@
-//! Frames and trees of one rollout in many states, held by golden files: `ROLLBOOK_BLESS=1` writes
-//! them anew.
+//! One rollout in many states.
 
-use std::fmt::Write;
-use std::path::{Path, PathBuf};
-
-use anstream::adapter::strip_str;
-use jiff::Timestamp;
-use rollbook_ledger::projection::rows::TimelineRow;
 use rollbook_ledger::runbook::{NoFiles, Origin, Plan, load};
 use rollbook_server::api::StatusAnswer;
 use serde_json::{Value, json};
-
-use super::changes::{self, Told};
-use super::frame::Frame;
-use super::layout::{rows, width_of};
-use super::{Picture, tree};
 
 const RUNBOOK: &str = r#"
 apiVersion: rollbook/v1
@@ -57,9 +45,9 @@ phases:
 "#;
 
 /// The time of every picture.
-const NOW: &str = "2026-11-29T16:22:53Z";
+pub(super) const NOW: &str = "2026-11-29T16:22:53Z";
 
-fn plan() -> Plan {
+pub(super) fn plan() -> Plan {
     load(
         RUNBOOK,
         &Origin::new("prices.yaml", &NoFiles),
@@ -130,7 +118,7 @@ fn measured(metric: &str, value: &str, unit: &str, rule: &str, verdict: &str) ->
 }
 
 /// A rollout whose preparation is done.
-struct Rollout {
+pub(super) struct Rollout {
     rollout: Value,
     steps: Vec<Value>,
     gate: Value,
@@ -200,7 +188,7 @@ impl Rollout {
         self.step("1.3", passed("15:11:09", "16:11:09", 3_600_000));
     }
 
-    fn answer(self) -> StatusAnswer {
+    pub(super) fn answer(self) -> StatusAnswer {
         let titles = ["Preparation", "Migrate the prices", "Clean up"];
         let phases: Vec<Value> = (0..3)
             .map(|number| {
@@ -233,7 +221,7 @@ impl Rollout {
     }
 }
 
-fn running_step() -> Rollout {
+pub(super) fn running_step() -> Rollout {
     let mut rollout = Rollout::new();
     rollout.step(
         "1.1",
@@ -251,7 +239,7 @@ fn running_step() -> Rollout {
     rollout
 }
 
-fn running_watch() -> Rollout {
+pub(super) fn running_watch() -> Rollout {
     let mut rollout = Rollout::new();
     rollout.step("1.1", passed("15:20:00", "15:41:07", 1_267_000));
     rollout.step(
@@ -273,7 +261,7 @@ fn running_watch() -> Rollout {
     rollout
 }
 
-fn blocked_gate() -> Rollout {
+pub(super) fn blocked_gate() -> Rollout {
     let mut rollout = Rollout::new();
     rollout.migrated();
     rollout.step("1.4", passed("16:12:00", "16:15:00", 180_000));
@@ -293,7 +281,7 @@ fn blocked_gate() -> Rollout {
     rollout
 }
 
-fn refused_sign_off() -> Rollout {
+pub(super) fn refused_sign_off() -> Rollout {
     let mut rollout = blocked_gate();
     rollout.rollout["health"] = json!("CRITICAL");
     rollout.rollout["health_score"] = json!(65);
@@ -350,7 +338,7 @@ fn passed_after_refusal() -> Rollout {
     rollout
 }
 
-fn failed_step() -> Rollout {
+pub(super) fn failed_step() -> Rollout {
     let mut rollout = Rollout::new();
     rollout.rollout["health"] = json!("CRITICAL");
     rollout.rollout["health_score"] = json!(60);
@@ -427,9 +415,9 @@ fn window_and_wide_titles() -> Rollout {
 }
 
 /// A name, and what makes the rollout.
-type State = (&'static str, fn() -> Rollout);
+pub(super) type State = (&'static str, fn() -> Rollout);
 
-const STATES: &[State] = &[
+pub(super) const STATES: &[State] = &[
     ("running_step", running_step),
     ("running_watch", running_watch),
     ("blocked_gate", blocked_gate),
@@ -440,173 +428,3 @@ const STATES: &[State] = &[
     ("finished", finished),
     ("window", window_and_wide_titles),
 ];
-
-fn picture<'a>(answer: &'a StatusAnswer, plan: &'a Plan, width: usize) -> Picture<'a> {
-    Picture {
-        answer,
-        plan: Some(plan),
-        now: NOW.parse().unwrap(),
-        width,
-    }
-}
-
-fn golden(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("src/status/golden")
-        .join(name)
-}
-
-/// Compares with the golden file, or writes it.
-fn is_golden(name: &str, text: &str) {
-    let path = golden(name);
-    if std::env::var_os("ROLLBOOK_BLESS").is_some() {
-        std::fs::write(&path, text).unwrap();
-    }
-    let wanted = std::fs::read_to_string(&path).unwrap_or_default();
-    assert_eq!(
-        text, wanted,
-        "{name} has changed; ROLLBOOK_BLESS=1 writes it anew, review the difference"
-    );
-}
-
-fn plain(lines: &[String]) -> String {
-    let mut text = String::new();
-    for line in lines {
-        writeln!(text, "{}", strip_str(line).to_string().trim_end()).unwrap();
-    }
-    text
-}
-
-#[test]
-fn frames_and_trees_are_as_reviewed() {
-    let plan = plan();
-    for (name, state) in STATES {
-        let answer = state().answer();
-        for width in [80, 140] {
-            let picture = picture(&answer, &plan, width);
-            let frame = Frame::of(&picture, None).whole();
-            let text = format!(
-                "── status --watch, {width} columns\n{}── status, {width} columns\n{}",
-                plain(&frame),
-                plain(&tree(&picture))
-            );
-            is_golden(&format!("{name}.{width}.txt"), &text);
-        }
-    }
-}
-
-#[test]
-fn a_frame_in_colour_is_as_reviewed() {
-    let (plan, answer) = (plan(), refused_sign_off().answer());
-    let frame = Frame::of(&picture(&answer, &plan, 80), None).whole();
-    let text = frame.join("\n").replace('\u{1b}', "␛") + "\n";
-    is_golden("refused_sign_off.colours.txt", &text);
-}
-
-#[test]
-fn no_line_but_a_command_is_wider_than_the_terminal() {
-    let plan = plan();
-    for (name, state) in STATES {
-        let answer = state().answer();
-        for width in [40, 60, 80, 100, 140, 200] {
-            let picture = picture(&answer, &plan, width);
-            let lost = (12, "no server answers at http://127.0.0.1:7400".to_owned());
-            let lines = Frame::of(&picture, Some(&lost)).whole();
-            for line in lines.iter().chain(&tree(&picture)) {
-                let is_command = line.contains("rollbook ");
-                let fits = width_of(line) <= width;
-                assert!(is_command || fits, "{name} at {width}: {line}");
-            }
-        }
-    }
-}
-
-#[test]
-fn a_frame_fits_into_any_height_and_says_what_is_hidden() {
-    let plan = plan();
-    for (name, state) in STATES {
-        let answer = state().answer();
-        let whole = Frame::of(&picture(&answer, &plan, 80), None).whole();
-        for height in 2..60 {
-            let frame = Frame::of(&picture(&answer, &plan, 80), None).within(height);
-            let taken: usize = frame.iter().map(|line| rows(line, 80)).sum();
-            assert!(taken < height, "{name} at {height}: {taken} rows");
-            let cut = frame != whole;
-            let says = frame.iter().any(|line| line.contains("… hidden: "));
-            assert_eq!(cut, says, "{name} at {height}: {frame:?}");
-        }
-    }
-    let answer = failed_step().answer();
-    let frame = Frame::of(&picture(&answer, &plan, 80), None).within(16);
-    is_golden("failed_step.16_rows.txt", &plain(&frame));
-}
-
-#[test]
-fn a_lost_server_is_shown_over_what_was_last_known() {
-    let (plan, answer) = (plan(), running_watch().answer());
-    let lost = (
-        75,
-        "RB-CLI-5: no server answers at http://127.0.0.1:7400".to_owned(),
-    );
-    let frame = Frame::of(&picture(&answer, &plan, 80), Some(&lost)).whole();
-    let text = plain(&frame);
-    assert!(
-        text.contains("no answer for 1 m 15 s, trying again: RB-CLI-5"),
-        "{text}"
-    );
-    assert!(text.contains("sample 9 of 61"), "{text}");
-}
-
-#[test]
-fn without_a_plan_the_rest_is_shown() {
-    let answer = failed_step().answer();
-    let picture = Picture {
-        answer: &answer,
-        plan: None,
-        now: NOW.parse().unwrap(),
-        width: 80,
-    };
-    let text = plain(&tree(&picture));
-    assert!(
-        text.contains("rollbook retry 1.1 prices-1 --reason …\n"),
-        "{text}"
-    );
-    assert!(
-        !text.contains("planned") && !text.contains("call:"),
-        "{text}"
-    );
-}
-
-#[test]
-fn a_line_tells_each_change_once() {
-    let now: Timestamp = NOW.parse().unwrap();
-    let (before, after) = (running_step().answer(), blocked_gate().answer());
-    let mut told = Told::all(&before);
-    let lines = told.changes(&after, now);
-    assert_eq!(
-        lines,
-        [
-            "2026-11-29 16:22:50 UTC  blocked: gate 1: 0 of 1 sign-offs by lead; who: lead: alice or bob; how: rollbook approve 1 prices-1 --as <lead>"
-        ]
-    );
-    assert!(told.changes(&after, now).is_empty());
-    assert_eq!(
-        told.changes(&before, now),
-        ["2026-11-29 16:22:50 UTC  no longer blocked: gate 1"]
-    );
-    let row = TimelineRow {
-        sequence: 9,
-        idx: 0,
-        recorded_at: Some(now),
-        actor: "w".to_owned(),
-        event: "step_finished".to_owned(),
-        rollout: "prices-1".to_owned(),
-        aggregate: "rollout prices-1".to_owned(),
-        subject: "1.1".to_owned(),
-        sentence: "Step 1.1 finished: pass\u{7}".to_owned(),
-    };
-    assert_eq!(
-        changes::event(&row),
-        "2026-11-29 16:22:53 UTC  Step 1.1 finished: pass\\u{7}"
-    );
-}
