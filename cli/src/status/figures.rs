@@ -32,7 +32,7 @@ pub(super) fn length(millis: i64) -> String {
 /// A moment that is to come: `2026-11-29 16:22:53 UTC, in 3 h 12 m`.
 pub(super) fn until(at: Timestamp, now: Timestamp) -> String {
     let when = crate::print::time(at);
-    if at > now {
+    if at.duration_since(now).as_secs() > 0 {
         format!("{when}, in {}", between(now, at))
     } else {
         format!("{when}, any moment")

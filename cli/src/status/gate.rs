@@ -5,6 +5,7 @@ use jiff::Timestamp;
 use rollbook_ledger::projection::rows::SignOffRow;
 use rollbook_ledger::projection::views::GateDetail;
 use rollbook_ledger::projection::words::{GateStatus, SignOffStatus};
+use rollbook_ledger::rollout::{BlockRule, Subject};
 
 use super::layout::wrapped;
 use super::{Picture, figures};
@@ -14,6 +15,8 @@ use crate::print::{DIM, GREEN, RED, YELLOW, paint};
 pub(super) fn lines(gate: &GateDetail, picture: &Picture<'_>) -> Vec<String> {
     let (style, says) = match gate.gate.status {
         GateStatus::Passed => (GREEN, "passed"),
+        // That people have not signed yet is no failure.
+        GateStatus::Blocked if only_waits_for_people(gate, picture) => (YELLOW, "blocked"),
         GateStatus::Blocked => (RED, "blocked"),
         GateStatus::Waiting => (DIM, "waiting"),
     };
@@ -38,6 +41,16 @@ pub(super) fn lines(gate: &GateDetail, picture: &Picture<'_>) -> Vec<String> {
         lines.extend(wrapped(&first, &text, style, 8, picture.width));
     }
     lines
+}
+
+/// Nothing but signatures is missing.
+fn only_waits_for_people(gate: &GateDetail, picture: &Picture<'_>) -> bool {
+    let blocked = picture.answer.blocked.iter().map(|it| &it.blocked);
+    let mut of_gate = blocked.filter(|it| match &it.what {
+        Subject::Gate(phase) => phase.as_str() == gate.gate.gate,
+        _ => false,
+    });
+    of_gate.any(|it| it.rule == BlockRule::SignOffsMissing)
 }
 
 /// The signatures that the plan asks for.

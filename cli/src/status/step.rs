@@ -96,6 +96,11 @@ fn time(step: &StepRow, now: Timestamp) -> String {
         // An undone step's duration is that of what is gone.
         (StepRowStatus::Undoing | StepRowStatus::Undone, ..) => String::new(),
         (_, _, Some(millis)) => print::duration(millis),
+        // No worker measured it: a person did it, or time passed.
+        (StepRowStatus::Finished, Some(started), None) => step
+            .finished_at
+            .map(|finished| figures::between(started, finished))
+            .unwrap_or_default(),
         _ => String::new(),
     }
 }

@@ -266,7 +266,7 @@ pub(super) fn blocked_gate() -> Rollout {
     rollout.migrated();
     rollout.step("1.4", passed("16:12:00", "16:15:00", 180_000));
     rollout.gate = gate(
-        "waiting",
+        "blocked",
         &[sign_off(
             "dora",
             "dba",
