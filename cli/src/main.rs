@@ -16,7 +16,9 @@ mod print;
 mod process_hardening;
 mod progress;
 mod report;
+mod status;
 mod telemetry;
+mod terminal;
 
 use std::process::ExitCode;
 
@@ -32,7 +34,8 @@ use args::{Cli, Command, DealsCommand, SnapshotCommand};
 use client::Client;
 use commands::{
     Session, authority, compare, data, doctor, environment, evidence, flag, fleet, gate, log, open,
-    overview, plan, process, queries, report as report_command, rollout, runbook, show, status,
+    overview, plan, process, queries, report as report_command, rollout, runbook, show,
+    status as status_command,
 };
 use config::Config;
 use exit::{Exit, Failure, Outcome};
@@ -243,7 +246,7 @@ async fn run(cli: Cli) -> Outcome {
         Command::Review(args) => authority::review(&session, args).await,
         Command::Requests(args) => authority::requests(&session, args).await,
         Command::Environment(command) => environment::run(&session, command).await,
-        Command::Status(args) => status::status(&session, args).await,
+        Command::Status(args) => status_command::status(&session, args).await,
         Command::List(args) => queries::list(&session, args).await,
         Command::Log(args) => log::log(&session, args).await,
         Command::Show(args) => show::show(&session, args).await,

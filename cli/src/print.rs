@@ -248,5 +248,6 @@ mod tests {
         assert_eq!(dollars(-5), "-$0.05");
         assert_eq!(duration(61_000), "1 m 01 s");
         assert_eq!(duration(1_250), "1.2 s");
+        assert_eq!(time(jiff::Timestamp::UNIX_EPOCH), "1970-01-01 00:00:00 UTC");
     }
 }

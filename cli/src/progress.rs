@@ -1,11 +1,10 @@
 //! Live progress of long-running work on deals: a bar on a terminal, plain lines otherwise.
 
-use std::collections::BTreeMap;
 use std::io::IsTerminal;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use rollbook_workers::executor::StepProgress;
 use rollbook_workers::snapshot::Progress;
 
@@ -87,7 +86,7 @@ fn style(template: &str) -> ProgressStyle {
 }
 
 /// Progress of a step of a rollout: one line for the step, then one per worker.
-pub(crate) fn lines(progress: &StepProgress) -> Vec<String> {
+fn lines(progress: &StepProgress) -> Vec<String> {
     let mut lines = vec![format!(
         "{} {} of {} deals, {}",
         progress.step,
@@ -122,75 +121,24 @@ fn pace(progress: &StepProgress) -> String {
     )
 }
 
-/// The running steps of a rollout: bars on a terminal, lines every few seconds otherwise.
+/// The running steps of a rollout, as lines every few seconds.
+#[derive(Debug, Default)]
 pub(crate) struct Steps {
-    screen: Option<(MultiProgress, BTreeMap<String, ProgressBar>)>,
     /// When the last lines were printed.
     printed: Option<Instant>,
 }
 
 impl Steps {
-    pub(crate) fn new() -> Self {
-        let terminal = std::io::stderr().is_terminal();
-        Self {
-            screen: terminal.then(|| (MultiProgress::new(), BTreeMap::new())),
-            printed: None,
+    /// The lines to print now, on standard error; none if the last ones are recent.
+    pub(crate) fn due(&mut self, states: &[StepProgress]) -> Vec<String> {
+        let due = self.printed.is_none_or(|at| at.elapsed() >= LINE_INTERVAL);
+        let known = states.iter().filter(|state| state.total > 0);
+        let lines: Vec<String> = known.flat_map(lines).collect();
+        if !due || lines.is_empty() {
+            return Vec::new();
         }
-    }
-
-    /// Shows exactly the steps that are running now.
-    pub(crate) fn update(&mut self, states: &[StepProgress]) {
-        let Some((screen, bars)) = &mut self.screen else {
-            let due = self.printed.is_none_or(|at| at.elapsed() >= LINE_INTERVAL);
-            let states: Vec<_> = states.iter().filter(|state| state.total > 0).collect();
-            if due && !states.is_empty() {
-                self.printed = Some(Instant::now());
-                for text in states.into_iter().flat_map(lines) {
-                    eprintln!("{text}");
-                }
-            }
-            return;
-        };
-        let mut wanted = BTreeMap::new();
-        for state in states {
-            let step = state.step.to_string();
-            wanted.insert(
-                step.clone(),
-                (step.clone(), state.done, state.total, pace(state)),
-            );
-            for worker in &state.workers {
-                let text = format!("{}/s", worker.deals_per_second);
-                let name = format!("  {}", worker.name);
-                let key = format!("{step} {}", worker.name);
-                wanted.insert(key, (name, worker.deals, state.total, text));
-            }
-        }
-        bars.retain(|key, bar| {
-            let stays = wanted.contains_key(key);
-            if !stays {
-                bar.finish_and_clear();
-            }
-            stays
-        });
-        for (key, (name, done, total, text)) in wanted {
-            let bar = bars.entry(key).or_insert_with(|| {
-                let bar = screen.add(ProgressBar::new(total));
-                bar.set_style(style("{prefix:24} {bar:32} {human_pos}/{human_len} {msg}"));
-                bar
-            });
-            bar.set_prefix(name);
-            bar.set_length(total);
-            bar.set_position(done);
-            bar.set_message(text);
-        }
-    }
-
-    /// Prints something else without disturbing the bars.
-    pub(crate) fn suspended<T>(&self, print: impl FnOnce() -> T) -> T {
-        match &self.screen {
-            Some((screen, _)) => screen.suspend(print),
-            None => print(),
-        }
+        self.printed = Some(Instant::now());
+        lines
     }
 }
 

@@ -364,7 +364,7 @@ pub(crate) struct ReviseArgs {
 pub(crate) struct StatusArgs {
     #[command(flatten)]
     pub(crate) rollout: RolloutArg,
-    /// Keep running and show changes
+    /// Stay until the rollout is over: redraw in place at a terminal, else print each change
     #[arg(long)]
     pub(crate) watch: bool,
     /// Wait until the rollout is over or a person is needed, at most this many seconds

@@ -14,10 +14,11 @@ use rollbook_proto::v1::{self, event::Kind};
 
 use super::Session;
 use super::flag;
-use super::status::as_of;
 use crate::args::{AcceptArgs, BreakGlassArg, ConfirmArgs, RequestsArgs, ReviewArgs, WithdrawArgs};
 use crate::exit::{Exit, Failure, Outcome};
 use crate::print::{self, BOLD, DIM, YELLOW, line, paint};
+use crate::status::{as_of, revision_lines};
+use crate::terminal;
 
 /// The command, wrapped in break-glass if requested.
 pub(crate) fn with(glass: &BreakGlassArg, command: Command) -> Command {
@@ -244,35 +245,8 @@ pub(crate) async fn accept(session: &Session, args: AcceptArgs) -> Outcome {
 
 /// What a changed plan changes.
 pub(crate) fn show_revision(row: &RevisionRow) {
-    line(format!(
-        "{} by {}, {}: {}",
-        paint(BOLD, format!("revision {}", row.revision)),
-        row.proposed_by,
-        row.status,
-        row.reason
-    ));
-    for change in &row.difference.0 {
-        line(format!("  {change}"));
-    }
-    let shown = u32::try_from(row.difference.len()).unwrap_or(u32::MAX);
-    if row.difference_sha256.is_empty() {
-        line(paint(DIM, "  what it changes was not recorded"));
-    } else if row.changes == 0 {
-        line(paint(DIM, "  it changes nothing that runs"));
-    } else if shown < row.changes {
-        line(paint(
-            YELLOW,
-            format!("  … and {} more changes", row.changes - shown),
-        ));
-    }
-    if !row.difference_sha256.is_empty() {
-        line(paint(
-            DIM,
-            format!(
-                "  the whole ({} bytes): rollbook evidence get {}",
-                row.difference_bytes, row.difference_sha256
-            ),
-        ));
+    for text in revision_lines(row, terminal::width()) {
+        line(text);
     }
 }
 

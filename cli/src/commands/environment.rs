@@ -11,10 +11,10 @@ use rollbook_server::api::EnvironmentCommandAnswer;
 use serde_json::Value;
 
 use super::Session;
-use super::status::as_of;
 use crate::args::{EnvironmentCommand, EnvironmentSetArgs};
 use crate::exit::{Exit, Failure, Outcome};
 use crate::print::{self, BOLD, DIM, YELLOW, event_name, line, paint};
+use crate::status::as_of;
 
 /// `environment …`.
 pub(crate) async fn run(session: &Session, command: EnvironmentCommand) -> Outcome {

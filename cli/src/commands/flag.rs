@@ -9,11 +9,11 @@ use rollbook_proto::v1;
 use rollbook_workers::executor::setting_of;
 use serde_json::Value;
 
-use super::status::as_of;
 use super::{Session, authority};
 use crate::args::{FlagArg, FlagCommand, FlagDefineArgs, FlagSetArgs};
 use crate::exit::{Exit, Failure, Outcome};
 use crate::print::{self, BOLD, DIM, YELLOW, line, paint};
+use crate::status::as_of;
 
 /// `flag …`.
 pub(crate) async fn run(session: &Session, command: FlagCommand) -> Outcome {

@@ -28,6 +28,7 @@ pub(crate) mod runbook;
 pub(crate) mod show;
 mod shutdown;
 pub(crate) mod status;
+mod watch;
 
 use crate::client::Client;
 use crate::config::Config;

@@ -91,7 +91,7 @@ pub(crate) async fn run(session: &Session, args: &RunArgs) -> Outcome {
     ));
     start(session, &opened).await?;
     let answer = status::wait(session, &id, Duration::from_secs(args.timeout)).await?;
-    status::show(&answer, session.json)?;
+    status::show(session, &answer).await?;
     Ok(status::exit_of(&answer))
 }
 

@@ -5,9 +5,9 @@ use rollbook_ledger::projection::views::ViewAnswer;
 use rollbook_server::api::{BlockedAnswer, StatusAnswer};
 
 use super::Session;
-use super::status::status_text;
 use crate::exit::{Exit, Failure, Outcome};
 use crate::print::{self, BOLD, DIM, YELLOW, line, paint};
+use crate::status::status_text;
 
 /// The most open rollouts that are looked at.
 const MAX_SHOWN: usize = 20;

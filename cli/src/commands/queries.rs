@@ -4,10 +4,10 @@ use rollbook_ledger::projection::rows::{RolloutRow, SnapshotRow, TimelineRow};
 use rollbook_ledger::projection::views::{Page, ViewAnswer};
 
 use super::Session;
-use super::status::{as_of, status_text};
 use crate::args::{ListArgs, ReplayArgs};
 use crate::exit::{Exit, Failure, Outcome};
 use crate::print::{self, BOLD, DIM, YELLOW, line, paint};
+use crate::status::{as_of, status_text};
 
 /// The most rollouts in one response of the server.
 const PAGE: u32 = 1_000;

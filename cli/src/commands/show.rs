@@ -12,11 +12,11 @@ use rollbook_workers::executor::OutputLine;
 use super::Session;
 use super::log::each_line;
 use super::report::timeline;
-use super::status::as_of;
 use crate::args::ShowArgs;
 use crate::exit::{Exit, Failure, Outcome};
 use crate::outline;
 use crate::print::{self, BOLD, DIM, line, paint};
+use crate::status::as_of;
 
 /// `show`.
 pub(crate) async fn show(session: &Session, args: ShowArgs) -> Outcome {

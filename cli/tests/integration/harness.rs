@@ -236,11 +236,11 @@ impl Ran {
         self
     }
 
-    /// Asserts that standard output contains this.
+    /// Asserts that standard output contains this, wherever its lines are broken.
     #[track_caller]
     pub(crate) fn says(self, text: &str) -> Self {
         assert!(
-            self.out.contains(text),
+            self.out.contains(text) || on_one_line(&self.out).contains(&on_one_line(text)),
             "`{text}` is not in the output of {}\n{}\n{}",
             self.shown,
             self.out,
@@ -487,6 +487,11 @@ pub(crate) fn wait_for(what: &str, mut holds: impl FnMut() -> bool) {
         assert!(Instant::now() < deadline, "waited {AT_MOST:?} for {what}");
         std::thread::sleep(LOOK_EVERY);
     }
+}
+
+/// A text without its line breaks and indentation.
+fn on_one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 fn words(line: &str) -> Vec<String> {

@@ -14,6 +14,8 @@ const PURE: &[(&str, &[&str])] = &[
     ("ledger/src/fleet/", &[]),
     // Reads the files next to a runbook, behind the `Files` port.
     ("ledger/src/runbook/", &["ledger/src/runbook/files.rs"]),
+    // What a status looks like.
+    ("cli/src/status/", &[]),
     (
         "deals/src/",
         &[

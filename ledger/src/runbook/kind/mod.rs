@@ -241,6 +241,11 @@ pub trait StepKind {
     fn comparison(&self) -> Option<&CompareStep> {
         None
     }
+
+    /// Returns what it samples over a time, and how often.
+    fn sampling(&self) -> Option<&Watch> {
+        None
+    }
 }
 
 /// Who carries a step out.

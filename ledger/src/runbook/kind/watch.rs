@@ -129,6 +129,10 @@ impl StepKind for Watch {
         self.metrics()
     }
 
+    fn sampling(&self) -> Option<&Watch> {
+        Some(self)
+    }
+
     fn tolerates_gaps(&self, metric: &str) -> bool {
         self.thresholds
             .iter()
