@@ -9,7 +9,7 @@ use rollbook_ledger::projection::words::{RolloutEnding, StepRowStatus, Verdict};
 use rollbook_ledger::rollout::{Blocked, WaitsFor};
 use rollbook_server::api::StatusAnswer;
 
-use super::{Session, authority, open, watch};
+use super::{Session, authority, watch};
 use crate::args::StatusArgs;
 use crate::exit::{Exit, Failure, Outcome};
 use crate::print::{self, YELLOW, line, paint};
