@@ -22,11 +22,11 @@ use rollbook_server::command_line;
 use tokio::runtime::Runtime;
 use tracing::{Instrument, Span};
 
-use args::{Cli, Command, DealsCommand, SnapshotCommand};
+use args::{Cli, Command, DealsCommand, ModelCommand, SnapshotCommand};
 use client::Client;
 use commands::{
-    Session, authority, compare, data, doctor, environment, flag, fleet, gate, open, process,
-    queries, report as report_command, rollout, runbook, status,
+    Session, authority, compare, data, doctor, environment, flag, fleet, gate, model, open,
+    process, queries, report as report_command, rollout, rows, runbook, status,
 };
 use config::Config;
 use exit::{Exit, Failure, Outcome};
@@ -229,6 +229,9 @@ async fn run(cli: Cli) -> Outcome {
             queries::snapshots(&session, rollout.rollout.as_deref()).await
         }
         Command::Snapshot(SnapshotCommand::Show(args)) => data::show(&session, args).await,
+        Command::Snapshot(SnapshotCommand::Errors(args)) => rows::errors(&session, args).await,
+        Command::Snapshot(SnapshotCommand::Export(args)) => rows::export(&session, args).await,
+        Command::Model(ModelCommand::Show(args)) => model::show(&session, &args),
         Command::Compare(args) => compare::compare(&session, args).await,
         Command::Audit(args) => data::audit(&session, args).await,
         Command::Replay(args) => queries::replay(&session, args).await,

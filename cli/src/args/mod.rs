@@ -233,6 +233,12 @@ pub(crate) enum Command {
         after_help = "Example:\n  rollbook snapshot take --database sqlite:deals.db --label before"
     )]
     Snapshot(SnapshotCommand),
+    /// The built-in model of deals
+    #[command(
+        subcommand,
+        after_help = "Example:\n  rollbook model show --deal-type carveout"
+    )]
+    Model(ModelCommand),
     /// Compare two snapshots; exits 1 on a regression
     #[command(after_help = "Example:\n  rollbook compare BEFORE_SHA256 AFTER_SHA256 --tolerance 5")]
     Compare(CompareArgs),
