@@ -2,13 +2,29 @@
 //! ends at once with the documented exit code, together with the programs it runs for a calculator.
 //! What was sent to the ledger stays; a database rolls back what it has not committed.
 
-use std::sync::OnceLock;
+use std::path::PathBuf;
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use rollbook_workers::child;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::exit::{Exit, Failure};
 use crate::print;
+
+/// A file that is not whole yet.
+static UNFINISHED: Mutex<Option<PathBuf>> = Mutex::new(None);
+
+/// From now on this file, and no other, is removed if the command is stopped.
+pub(crate) fn set_unfinished(file: Option<PathBuf>) {
+    *UNFINISHED.lock().unwrap_or_else(PoisonError::into_inner) = file;
+}
+
+fn remove_unfinished() {
+    let mut unfinished = UNFINISHED.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(file) = unfinished.take() {
+        let _ = std::fs::remove_file(file);
+    }
+}
 
 /// A message for the person who stops the command.
 static PARTING: OnceLock<String> = OnceLock::new();
@@ -44,6 +60,7 @@ pub(crate) fn ends_the_process() -> Result<(), Failure> {
                     print::note(text);
                 }
                 child::end_all();
+                remove_unfinished();
                 std::process::exit(i32::from(exit.code()));
             }
         });

@@ -30,12 +30,12 @@ use rollbook_server::command_line;
 use tokio::runtime::Runtime;
 use tracing::{Instrument, Span};
 
-use args::{Cli, Command, DealsCommand, SnapshotCommand};
+use args::{Cli, Command, DealsCommand, ModelCommand, SnapshotCommand};
 use client::Client;
 use commands::{
-    Session, authority, compare, data, doctor, environment, evidence, flag, fleet, gate, log, open,
-    overview, plan, process, queries, report as report_command, rollout, runbook, show,
-    status as status_command,
+    Session, authority, compare, data, doctor, environment, evidence, flag, fleet, gate, log,
+    model, open, overview, plan, process, queries, report as report_command, rollout, rows,
+    runbook, show, status as status_command,
 };
 use config::Config;
 use exit::{Exit, Failure, Outcome};
@@ -259,6 +259,9 @@ async fn run(cli: Cli) -> Outcome {
             queries::snapshots(&session, rollout.rollout.as_deref()).await
         }
         Command::Snapshot(SnapshotCommand::Show(args)) => data::show(&session, args).await,
+        Command::Snapshot(SnapshotCommand::Errors(args)) => rows::errors(&session, args).await,
+        Command::Snapshot(SnapshotCommand::Export(args)) => rows::export(&session, args).await,
+        Command::Model(ModelCommand::Show(args)) => model::show(&session, &args),
         Command::Compare(args) => compare::compare(&session, args).await,
         Command::Audit(args) => data::audit(&session, args).await,
         Command::Replay(args) => queries::replay(&session, args).await,

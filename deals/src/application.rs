@@ -3,8 +3,37 @@
 use super::category::AppCategory;
 use super::error::DealError;
 use super::exact::{Exact, ONE_MICRO};
+use super::formula::Formula;
 use super::inventory::{Application, Complexity, Deployment, Entity, Inventory};
+use super::kind::DealType;
 use super::model::{CostCategory, Model, PerApplication};
+
+/// The one-time cost of an application (deal rules §3 "Per-application").
+pub(super) const MOVE: Formula = Formula {
+    name: "one-time cost of a target application",
+    formula: "base × complexity × category × deployment × deal multiplier of `application` + per_api × api_integrations + sso, if sso_required + per_100_gb × data_volume_gb ÷ 100 + per_custom_interface × custom_interfaces",
+    numbers: &["per_application", "multipliers"],
+    deal_types: &DealType::ALL,
+    rounded_to_cents: 1,
+};
+
+/// Categories of the business core: critical unless stated otherwise.
+pub(super) const CORE: [AppCategory; 5] = [
+    AppCategory::Erp,
+    AppCategory::Finance,
+    AppCategory::CoreBusiness,
+    AppCategory::SupplyChain,
+    AppCategory::Manufacturing,
+];
+
+/// Categories of office tools: simple if small and in the cloud.
+pub(super) const OFFICE: [AppCategory; 5] = [
+    AppCategory::Collaboration,
+    AppCategory::Communication,
+    AppCategory::Productivity,
+    AppCategory::FileSharing,
+    AppCategory::Email,
+];
 
 /// The cost of moving one application.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,7 +89,7 @@ fn one_time_cents(
             FULL_VOLUME_GB * ONE_MICRO,
         )
         .plus(item.custom_interfaces, table.per_custom_interface_cents)
-        .round(1)
+        .round(MOVE.rounded_to_cents)
 }
 
 /// The stated complexity or, if it is none of the four words, the rule's inference: business core
@@ -74,22 +103,8 @@ fn complexity_bp(item: &Application<'_>, table: &PerApplication) -> i64 {
         Some(Complexity::Critical) => return levels.critical_bp,
         None => {}
     }
-    let core = matches!(
-        item.category,
-        AppCategory::Erp
-            | AppCategory::Finance
-            | AppCategory::CoreBusiness
-            | AppCategory::SupplyChain
-            | AppCategory::Manufacturing
-    );
-    let office = matches!(
-        item.category,
-        AppCategory::Collaboration
-            | AppCategory::Communication
-            | AppCategory::Productivity
-            | AppCategory::FileSharing
-            | AppCategory::Email
-    );
+    let core = CORE.contains(&item.category);
+    let office = OFFICE.contains(&item.category);
     if core {
         levels.critical_bp
     } else if item.users > table.complex_users_above

@@ -62,13 +62,13 @@ pub fn assess<'a>(
     let drivers = Drivers::of(inventory)?;
     let cost_lines = cost::lines(&drivers, model, multiplier)?;
     let applications = application::costs(inventory, model, multiplier)?;
-    let tsa = match deal_type {
-        DealType::Carveout => tsa::of_carveout(&drivers, model)?,
-        DealType::Acquisition | DealType::Divestiture => None,
+    let tsa = match tsa::TSA.applies_to(deal_type) {
+        true => tsa::of_carveout(&drivers, model)?,
+        false => None,
     };
-    let synergies = match deal_type {
-        DealType::Acquisition => synergy::of_acquisition(inventory, model)?,
-        DealType::Carveout | DealType::Divestiture => Vec::new(),
+    let synergies = match synergy::SAVINGS.applies_to(deal_type) {
+        true => synergy::of_acquisition(inventory, model)?,
+        false => Vec::new(),
     };
     let separation = separation::of_separation(inventory, deal_type, drivers.users, model)?;
     let mut assessment = Assessment {

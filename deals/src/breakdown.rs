@@ -134,8 +134,9 @@ pub async fn break_down_figures(
         if manifest.model_digest != digest {
             side.explains = false;
             side.note = Some(format!(
-                "the snapshot was made by model {} and these lines by {digest}; give its model file",
-                manifest.model_digest
+                "the snapshot was made by model {} and these lines by {}; give the file of its model with --model",
+                short(&manifest.model_digest),
+                short(&digest)
             ));
         }
         side
@@ -145,6 +146,11 @@ pub async fn break_down_figures(
         before: side(&before.manifest, old),
         after: side(&after.manifest, new),
     })
+}
+
+/// The beginning of a digest, which suffices to tell models apart.
+fn short(digest: &str) -> &str {
+    digest.get(..12).unwrap_or(digest)
 }
 
 fn source_of(manifest: &Manifest, database: Option<&str>) -> SnapshotSource {

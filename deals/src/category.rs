@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
-use super::word::trimmed;
+use super::word::{trimmed, words};
 
 /// A category that some rule names (deal rules §3 "Per-application" and §5).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -99,35 +99,31 @@ impl AppCategory {
             .or_else(|| Self::of_word(&folded(text)))
             .unwrap_or(Self::Other)
     }
-
-    #[inline]
-    fn of_word(word: &str) -> Option<Self> {
-        Some(match word {
-            "analytics" | "bi" | "bi_analytics" | "business_intelligence" => Self::Analytics,
-            "collaboration" => Self::Collaboration,
-            "communication" => Self::Communication,
-            "core_business" => Self::CoreBusiness,
-            "crm" => Self::Crm,
-            "custom" => Self::Custom,
-            "database" => Self::Database,
-            "devops" => Self::Devops,
-            "email" => Self::Email,
-            "erp" => Self::Erp,
-            "file_sharing" => Self::FileSharing,
-            "finance" | "financial" | "accounting" => Self::Finance,
-            "hcm" | "hr" | "hris" | "human_resources" => Self::Hcm,
-            "identity" => Self::Identity,
-            "industry_vertical" => Self::IndustryVertical,
-            "infrastructure" => Self::Infrastructure,
-            "manufacturing" => Self::Manufacturing,
-            "other" => Self::Other,
-            "productivity" => Self::Productivity,
-            "security" => Self::Security,
-            "supply_chain" => Self::SupplyChain,
-            _ => return None,
-        })
-    }
 }
+
+words!(AppCategory {
+    "analytics" | "bi" | "bi_analytics" | "business_intelligence" => Self::Analytics,
+    "collaboration" => Self::Collaboration,
+    "communication" => Self::Communication,
+    "core_business" => Self::CoreBusiness,
+    "crm" => Self::Crm,
+    "custom" => Self::Custom,
+    "database" => Self::Database,
+    "devops" => Self::Devops,
+    "email" => Self::Email,
+    "erp" => Self::Erp,
+    "file_sharing" => Self::FileSharing,
+    "finance" | "financial" | "accounting" => Self::Finance,
+    "hcm" | "hr" | "hris" | "human_resources" => Self::Hcm,
+    "identity" => Self::Identity,
+    "industry_vertical" => Self::IndustryVertical,
+    "infrastructure" => Self::Infrastructure,
+    "manufacturing" => Self::Manufacturing,
+    "other" => Self::Other,
+    "productivity" => Self::Productivity,
+    "security" => Self::Security,
+    "supply_chain" => Self::SupplyChain,
+});
 
 /// The form in which category texts are compared: trimmed, in lower case, with `_` for space, `-`
 /// and `/`.

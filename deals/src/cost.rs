@@ -3,8 +3,37 @@
 use super::drivers::Drivers;
 use super::error::DealError;
 use super::exact::{Exact, HUNDRED_CENTS, ONE_BP, THOUSAND_CENTS};
-use super::model::{CostCategory, CostItem, CutOff, Measure, Model, Tier, WorkPhase};
+use super::formula::Formula;
+use super::kind::DealType;
+use super::model::{
+    Applicability, CostCategory, CostItem, CostItems, CutOff, Measure, Model, Tier, WorkPhase,
+};
 use super::word::mentions;
+
+/// The one-time cost of a work item (deal rules §3).
+pub(super) const ONE_TIME: Formula = Formula {
+    name: "one-time cost of a work item",
+    formula: "(base + per_user × users + per_site × sites + per_machine × (servers + vms) + per_application × applications) × complexity × deal multiplier of its category × scenario; with the option volume_discounts, users, sites and machines also × the factor of the highest tier that their number reaches",
+    numbers: &[
+        "cost_items",
+        "multipliers",
+        "applicability",
+        "scenarios",
+        "volume_discounts",
+        "options",
+    ],
+    deal_types: &DealType::ALL,
+    rounded_to_cents: THOUSAND_CENTS,
+};
+
+/// The licences of a work item, which have no factors.
+pub(super) const LICENCES: Formula = Formula {
+    name: "licences of a work item, a year",
+    formula: "flat + per_user × users + per_site × sites + per_endpoint × endpoints",
+    numbers: &["cost_items", "applicability"],
+    deal_types: &DealType::ALL,
+    rounded_to_cents: HUNDRED_CENTS,
+};
 
 /// Which cost item a line is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,6 +50,55 @@ pub enum WorkItemKind {
 }
 
 impl WorkItemKind {
+    /// Every item, in the order of the table.
+    pub(super) const ALL: [Self; 8] = [
+        Self::IdentitySeparation,
+        Self::EmailMigration,
+        Self::WanSeparation,
+        Self::EndpointEdr,
+        Self::SecurityOps,
+        Self::ErpStandalone,
+        Self::DcHostingExit,
+        Self::PmoTransition,
+    ];
+
+    /// When it applies, in words, with the numbers of a model.
+    pub(super) fn applies_when(self, limits: &Applicability) -> String {
+        match self {
+            Self::IdentitySeparation => "parent_identity, or there are users".to_owned(),
+            Self::EmailMigration => "there are users".to_owned(),
+            Self::WanSeparation => format!("parent_wan, or sites > {}", limits.wan_sites_above),
+            Self::EndpointEdr => "there are endpoints or users".to_owned(),
+            Self::SecurityOps => {
+                format!("parent_soc, or users > {}", limits.security_users_above)
+            }
+            Self::ErpStandalone => "parent_erp".to_owned(),
+            Self::DcHostingExit => {
+                format!("parent_dc, or servers > {}", limits.dc_servers_above)
+            }
+            Self::PmoTransition => {
+                format!(
+                    "at least {} of the other items apply",
+                    limits.pmo_items_at_least
+                )
+            }
+        }
+    }
+
+    /// Its line of the cost table.
+    pub(super) fn item(self, items: &CostItems) -> &CostItem {
+        match self {
+            Self::IdentitySeparation => &items.identity_separation,
+            Self::EmailMigration => &items.email_migration,
+            Self::WanSeparation => &items.wan_separation,
+            Self::EndpointEdr => &items.endpoint_edr,
+            Self::SecurityOps => &items.security_ops,
+            Self::ErpStandalone => &items.erp_standalone,
+            Self::DcHostingExit => &items.dc_hosting_exit,
+            Self::PmoTransition => &items.pmo_transition,
+        }
+    }
+
     /// Its name in the model file.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -120,9 +198,7 @@ pub(super) fn lines(
     Ok(lines)
 }
 
-/// one_time = (base + per_user·users + per_site·sites + per_server·(servers+vms) + per_app·apps) ×
-/// complexity × deal multiplier × scenario (deal rules §3), computed exactly and rounded half up to
-/// $1,000. Licences have no factors and are rounded to $100.
+/// [`ONE_TIME`] in each scenario and [`LICENCES`], computed exactly and rounded once, half up.
 fn line(
     kind: WorkItemKind,
     item: &CostItem,
@@ -158,7 +234,7 @@ fn line(
         .plus(drivers.applications, item.per_application_cents)
         .times_bp(complexity_bp(item, drivers, machines))
         .times_bp(multiplier(item.category));
-    let scenario = |factor_bp| volume.times_bp(factor_bp).round(THOUSAND_CENTS);
+    let scenario = |factor_bp| volume.times_bp(factor_bp).round(ONE_TIME.rounded_to_cents);
     let licences = Exact::cents(item.licences.flat_cents, "licences")
         .plus(drivers.users, item.licences.per_user_cents)
         .plus(drivers.sites, item.licences.per_site_cents)
@@ -169,7 +245,7 @@ fn line(
         upside_cents: scenario(model.scenarios.upside_bp)?,
         base_cents: scenario(model.scenarios.base_bp)?,
         stress_cents: scenario(model.scenarios.stress_bp)?,
-        licences_cents: licences.round(HUNDRED_CENTS)?,
+        licences_cents: licences.round(LICENCES.rounded_to_cents)?,
     })
 }
 

@@ -1,11 +1,65 @@
 //! The drivers, which are the quantities that the cost rules use, counted from the inventory (deal
 //! rules, drivers).
 
+use serde::Serialize;
+
 use super::category::AppCategory;
 use super::error::DealError;
 use super::exact::{count, sum};
 use super::inventory::{Entity, InfrastructureKind, Inventory};
 use super::word::{folded_order, trimmed};
+
+/// A driver and what it is counted from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct DriverDef {
+    /// Its name in formulas and explanations.
+    pub name: &'static str,
+    /// What it is, counted over the target's active items.
+    pub counted: &'static str,
+}
+
+const fn driver(name: &'static str, counted: &'static str) -> DriverDef {
+    DriverDef { name, counted }
+}
+
+/// Every driver, in the order of [`Drivers`].
+pub(super) const DRIVERS: [DriverDef; 14] = [
+    driver(
+        "users",
+        "people of all teams; without teams, the users of the application with most",
+    ),
+    driver(
+        "sites",
+        "distinct locations of infrastructure and teams, at least 1",
+    ),
+    driver("servers", "physical servers"),
+    driver("vms", "virtual machines"),
+    driver(
+        "endpoints",
+        "user devices; as many as users if none are listed",
+    ),
+    driver("applications", "applications"),
+    driver(
+        "parent_identity",
+        "an identity application or a directory is the parent's",
+    ),
+    driver("parent_wan", "a network is the parent's"),
+    driver("parent_soc", "a security application is the parent's"),
+    driver("parent_erp", "an ERP is the parent's"),
+    driver(
+        "parent_dc",
+        "a data centre, server or virtual machine is the parent's",
+    ),
+    driver(
+        "erp_system",
+        "vendor, or else name, of the first ERP by item id",
+    ),
+    driver("shared_applications", "applications of the parent"),
+    driver(
+        "shared_infrastructure",
+        "infrastructure items of the parent",
+    ),
+];
 
 /// The inputs of the cost rules; only active items of the target count.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,5 +1,6 @@
 //! The typed inventory of one deal, with only what the rules read.
 
+pub(crate) mod facts;
 mod fields;
 mod plain;
 mod raw;
@@ -10,11 +11,12 @@ use std::borrow::Cow;
 use rollbook_workers::snapshot::prefix::first_bytes;
 
 use self::fields::Fields;
-use self::raw::{Field, Item, Scalar};
+pub(crate) use self::raw::Field;
+use self::raw::{Item, Scalar};
 use super::category::AppCategory;
 use super::error::DealError;
 use super::number::Quantity;
-use super::word::{known, mentions, trimmed};
+use super::word::{known, mentions, trimmed, words};
 
 /// Which company an item belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,6 +26,11 @@ pub enum Entity {
     /// The company that buys.
     Buyer,
 }
+
+words!(Entity {
+    "target" | "" => Self::Target,
+    "buyer" => Self::Buyer,
+});
 
 /// What kind of infrastructure an item is, as far as drivers distinguish it (deal rules, drivers).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,31 +55,21 @@ pub enum Complexity {
     Critical,
 }
 
-impl InfrastructureKind {
-    fn of_word(word: &str) -> Option<Self> {
-        Some(match word {
-            "server" | "physical" => Self::Server,
-            "vm" | "virtual" => Self::Vm,
-            "endpoint" | "laptop" | "desktop" | "workstation" => Self::Endpoint,
-            "network" | "wan" => Self::Network,
-            "datacenter" => Self::Datacenter,
-            "directory" => Self::Directory,
-            _ => return None,
-        })
-    }
-}
+words!(InfrastructureKind {
+    "server" | "physical" => Self::Server,
+    "vm" | "virtual" => Self::Vm,
+    "endpoint" | "laptop" | "desktop" | "workstation" => Self::Endpoint,
+    "network" | "wan" => Self::Network,
+    "datacenter" => Self::Datacenter,
+    "directory" => Self::Directory,
+});
 
-impl Complexity {
-    fn of_word(word: &str) -> Option<Self> {
-        Some(match word {
-            "simple" => Self::Simple,
-            "medium" => Self::Medium,
-            "complex" => Self::Complex,
-            "critical" => Self::Critical,
-            _ => return None,
-        })
-    }
-}
+words!(Complexity {
+    "simple" => Self::Simple,
+    "medium" => Self::Medium,
+    "complex" => Self::Complex,
+    "critical" => Self::Critical,
+});
 
 /// Where an application runs (deal rules §3 "Per-application").
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,18 +82,13 @@ pub enum Deployment {
     Custom,
 }
 
-impl Deployment {
-    fn of_word(word: &str) -> Option<Self> {
-        Some(match word {
-            "saas" => Self::Saas,
-            "cloud_iaas" | "iaas" => Self::CloudIaas,
-            "hybrid" => Self::Hybrid,
-            "on_prem" | "on_premise" | "on_premises" => Self::OnPrem,
-            "custom" => Self::Custom,
-            _ => return None,
-        })
-    }
-}
+words!(Deployment {
+    "saas" => Self::Saas,
+    "cloud_iaas" | "iaas" => Self::CloudIaas,
+    "hybrid" => Self::Hybrid,
+    "on_prem" | "on_premise" | "on_premises" => Self::OnPrem,
+    "custom" => Self::Custom,
+});
 
 /// An application with status active.
 #[derive(Clone, Debug)]
@@ -223,24 +215,50 @@ fn item_id(value: Scalar<'_>, index: usize) -> Result<Cow<'_, str>, DealError> {
 }
 
 /// The list that an item belongs to.
-enum ItemKind {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ItemKind {
     Application,
     Infrastructure,
     Organization,
     Vendor,
 }
 
-impl ItemKind {
-    fn of_word(word: &str) -> Option<Self> {
-        Some(match word {
-            "application" => Self::Application,
-            "infrastructure" => Self::Infrastructure,
-            "organization" => Self::Organization,
-            "vendor" => Self::Vendor,
-            _ => return None,
-        })
-    }
+/// Whether an item counts at all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Status {
+    Active,
 }
+
+words!(Status {
+    "active" | "" => Self::Active,
+});
+
+/// What is known of an application's yearly cost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum CostStatus {
+    /// It is as stated.
+    Stated,
+    /// It is not known, whatever is stated.
+    Unknown,
+    /// There is none.
+    None,
+}
+
+words!(CostStatus {
+    "known" | "" => Self::Stated,
+    "unknown" => Self::Unknown,
+    "internal_no_cost" => Self::None,
+});
+
+/// Words in an application's notes that make its category one shared with the parent.
+const NOTES_OF_PARENT: [&str; 2] = ["shared", "parent"];
+
+words!(ItemKind {
+    "application" => Self::Application,
+    "infrastructure" => Self::Infrastructure,
+    "organization" => Self::Organization,
+    "vendor" => Self::Vendor,
+});
 
 impl<'a> Inventory<'a> {
     fn of(items: impl ExactSizeIterator<Item = impl Item<'a>>) -> Result<Self, DealError> {
@@ -282,8 +300,7 @@ impl<'a> Inventory<'a> {
             })
         })??;
         let entity = fields.entity()?;
-        let active_of = |word: &str| matches!(word, "active" | "").then_some(());
-        let active = fields.said(Field::Status, |text| known(text, active_of).is_some())?;
+        let active = fields.said(Field::Status, |text| known(text, Status::of_word).is_some())?;
         let name = fields.text(Field::Name)?;
         match kind {
             ItemKind::Application => {
@@ -323,13 +340,9 @@ fn application<'a>(
     let parent_owned = fields.parent_owned()?;
     let cost = fields.number(Field::Cost)?;
     let cents = cost.map(Quantity::dollars_as_cents);
-    let cents_of = |word: &str| match word {
-        "" | "known" => Some(cents),
-        "unknown" => Some(None),
-        "internal_no_cost" => Some(Some(0)),
-        _ => None,
-    };
-    let annual_cost = fields.said(Field::CostStatus, |text| known(text, cents_of))?;
+    let annual_cost = fields.said(Field::CostStatus, |text| {
+        known(text, CostStatus::of_word).unwrap_or(CostStatus::Stated)
+    })?;
     let category_text = fields.text(Field::Category)?;
     let volume = fields.number(Field::DataVolumeGb)?;
     Ok(Application {
@@ -340,18 +353,21 @@ fn application<'a>(
         category: AppCategory::from_text(&category_text),
         category_text,
         parent_owned,
-        notes_name_parent: fields
-            .said(Field::Notes, |text| mentions(text, &["shared", "parent"]))?,
-        users: fields.whole(Field::Users, 0)?,
-        annual_cost_cents: annual_cost.unwrap_or(cents),
+        notes_name_parent: fields.said(Field::Notes, |text| mentions(text, &NOTES_OF_PARENT))?,
+        users: fields.whole(Field::Users)?,
+        annual_cost_cents: match annual_cost {
+            CostStatus::Stated => cents,
+            CostStatus::Unknown => None,
+            CostStatus::None => Some(0),
+        },
         complexity: fields.said(Field::Complexity, |text| known(text, Complexity::of_word))?,
         deployment: fields.said(Field::DeploymentType, |text| {
             known(text, Deployment::of_word)
         })?,
-        api_integrations: fields.whole(Field::ApiIntegrations, 0)?,
+        api_integrations: fields.whole(Field::ApiIntegrations)?,
         sso_required: fields.flag(Field::SsoRequired)?,
         data_volume_micro_gb: volume.map_or(0, Quantity::micros),
-        custom_interfaces: fields.whole(Field::CustomInterfaces, 0)?,
+        custom_interfaces: fields.whole(Field::CustomInterfaces)?,
     })
 }
 
@@ -368,7 +384,7 @@ fn infrastructure<'a>(
         kind: kind.unwrap_or(InfrastructureKind::Other),
         parent_owned,
         location: fields.text(Field::Location)?,
-        count: fields.whole(Field::Count, 1)?,
+        count: fields.whole(Field::Count)?,
     })
 }
 

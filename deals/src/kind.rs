@@ -20,6 +20,23 @@ impl DealType {
     /// Every type, in the order of the rule tables.
     pub const ALL: [Self; 3] = [Self::Acquisition, Self::Carveout, Self::Divestiture];
 
+    /// What happens to the target, in a sentence.
+    #[must_use]
+    pub const fn meaning(self) -> &'static str {
+        match self {
+            Self::Acquisition => "the target joins the buyer",
+            Self::Carveout => {
+                "the target leaves its parent and must stand alone, with transition services"
+            }
+            Self::Divestiture => {
+                "the target is sold off and its systems are extracted, without transition services"
+            }
+        }
+    }
+
+    /// What a deal without a type, or with a blank one, counts as.
+    pub const WITHOUT_TYPE: Self = Self::Acquisition;
+
     /// The value stored in `deals.deal_type`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -45,7 +62,7 @@ impl DealType {
     pub fn resolve(stored: Option<&str>) -> Result<Self, DealError> {
         match classify(stored) {
             TypeClass::Valid(kind) | TypeClass::Alias(kind) => Ok(kind),
-            TypeClass::Null => Ok(Self::Acquisition),
+            TypeClass::Null => Ok(Self::WITHOUT_TYPE),
             TypeClass::Invalid => Err(DealError::InvalidDealType {
                 value: stored.unwrap_or_default().chars().take(64).collect(),
             }),

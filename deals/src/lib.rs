@@ -25,9 +25,11 @@ mod category;
 mod contribution;
 mod cost;
 mod declaration;
+pub mod description;
 mod drivers;
 mod error;
 mod exact;
+mod formula;
 pub mod generate;
 mod inventory;
 mod kind;
@@ -54,8 +56,9 @@ pub use category::AppCategory;
 pub use contribution::{Contribution, DriverSource, contributions, driver_sources};
 pub use cost::{CostLine, WorkItemKind};
 pub use declaration::DealDeclaration;
-pub use drivers::Drivers;
+pub use drivers::{DriverDef, Drivers};
 pub use error::DealError;
+pub use formula::Formula;
 pub use inventory::{
     Application, Complexity, Deployment, Entity, Infrastructure, InfrastructureKind, Inventory,
     Organization, Vendor, parse,

@@ -19,7 +19,9 @@ mod validate;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Coded)]
 pub enum ModelError {
     /// The file is not JSON, or not in the shape of a model.
-    #[error("RB-MODEL-1: model does not parse: {reason}; start from the printed built-in model")]
+    #[error(
+        "RB-MODEL-1: model does not parse: {reason}; start from `rollbook model show --numbers`"
+    )]
     Malformed {
         /// What is wrong, with line and column.
         reason: String,

@@ -5,9 +5,19 @@ use super::category::AppCategory;
 use super::cost::tier_factor_bp;
 use super::error::DealError;
 use super::exact::{Exact, ONE_BP, sum};
+use super::formula::Formula;
 use super::inventory::{Application, Entity, Inventory};
 use super::kind::DealType;
 use super::model::{CostCategory, Model, SeparationCategory};
+
+/// What a separated company must set up (deal rules §5 and decisions).
+pub(super) const SEPARATION: Formula = Formula {
+    name: "separation, of each category that the target lacks or shares with its parent",
+    formula: "carveout: setup + tsa_months × monthly, which is absent_monthly for a category that it lacks, otherwise shared_yearly × the yearly cost of the shared applications ÷ 12, or unknown_cost_monthly if that is unknown; divestiture: setup × divestiture multiplier ÷ carveout multiplier of `application`; with the option separation_user_scaling, setup also × the factor of the tier that the users reach",
+    numbers: &["separation", "multipliers", "options"],
+    deal_types: &[DealType::Carveout, DealType::Divestiture],
+    rounded_to_cents: 1,
+};
 
 /// One category that the separated company lacks or shares.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,7 +51,7 @@ pub(super) fn of_separation<'a>(
     users: i64,
     model: &'a Model,
 ) -> Result<Vec<SeparationItem<'a>>, DealError> {
-    if deal_type == DealType::Acquisition {
+    if !SEPARATION.applies_to(deal_type) {
         return Ok(Vec::new());
     }
     let mut needed = Vec::new();
@@ -142,8 +152,12 @@ fn item<'a>(
         setup_high_cents: high.round(1)?,
         tsa_monthly_cents: monthly.add_to(Exact::cents(0, WHAT), 1).round(1)?,
         tsa_months,
-        total_low_cents: monthly.add_to(low, tsa_months).round(1)?,
-        total_high_cents: monthly.add_to(high, tsa_months).round(1)?,
+        total_low_cents: monthly
+            .add_to(low, tsa_months)
+            .round(SEPARATION.rounded_to_cents)?,
+        total_high_cents: monthly
+            .add_to(high, tsa_months)
+            .round(SEPARATION.rounded_to_cents)?,
         months: (row.months_low, row.months_high),
     })
 }

@@ -5,8 +5,28 @@ use std::borrow::Cow;
 use super::category::{self, AppCategory};
 use super::error::DealError;
 use super::exact::{Exact, ONE_BP, THOUSAND_CENTS, sum};
+use super::formula::Formula;
 use super::inventory::{Application, Entity, Inventory};
+use super::kind::DealType;
 use super::model::Model;
+
+/// What consolidating an overlap saves (deal rules §5).
+pub(super) const SAVINGS: Formula = Formula {
+    name: "synergy: savings a year, of a category that target and buyer both have",
+    formula: "smaller yearly cost + larger_low or larger_high × larger yearly cost; skipped if both together are below combined_at_least",
+    numbers: &["synergy"],
+    deal_types: &[DealType::Acquisition],
+    rounded_to_cents: THOUSAND_CENTS,
+};
+
+/// What consolidating it costs.
+pub(super) const ACHIEVE: Formula = Formula {
+    name: "synergy: cost to achieve it",
+    formula: "achieve_low or achieve_high × smaller yearly cost",
+    numbers: &["synergy"],
+    deal_types: &[DealType::Acquisition],
+    rounded_to_cents: THOUSAND_CENTS,
+};
 
 /// One overlap that is worth consolidating. Amounts are rounded to $1,000.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -102,11 +122,11 @@ fn synergy(
         let whole = Exact::cents(smaller, WHAT);
         whole
             .plus_ratio(1, larger, share_bp, ONE_BP)
-            .round(THOUSAND_CENTS)
+            .round(SAVINGS.rounded_to_cents)
     };
     let cost = |share_bp| {
         let whole = Exact::cents(smaller, WHAT);
-        whole.times_bp(share_bp).round(THOUSAND_CENTS)
+        whole.times_bp(share_bp).round(ACHIEVE.rounded_to_cents)
     };
     let net = |savings: i64, cost: i64| {
         let gross = savings.checked_mul(table.net_years);

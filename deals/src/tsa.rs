@@ -4,7 +4,18 @@
 use super::drivers::Drivers;
 use super::error::DealError;
 use super::exact::Exact;
+use super::formula::Formula;
+use super::kind::DealType;
 use super::model::Model;
+
+/// Transition services (deal rules §4 and decisions).
+pub(super) const TSA: Formula = Formula {
+    name: "transition services",
+    formula: "months × (per_application × shared applications + per_infrastructure × shared infrastructure items, at least floor and at most ceiling); 0 if nothing is shared",
+    numbers: &["tsa"],
+    deal_types: &[DealType::Carveout],
+    rounded_to_cents: 1,
+};
 
 /// The transition services of one carveout.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,12 +40,12 @@ pub(super) fn of_carveout(drivers: &Drivers<'_>, model: &Model) -> Result<Option
             drivers.shared_infrastructure,
             table.per_infrastructure_cents,
         )
-        .round(1)?
+        .round(TSA.rounded_to_cents)?
         .max(table.floor_cents)
         .min(table.ceiling_cents);
     let total_cents = Exact::cents(monthly_cents, "TSA cost").times(table.months, 1);
     Ok(Some(Tsa {
         monthly_cents,
-        total_cents: total_cents.round(1)?,
+        total_cents: total_cents.round(TSA.rounded_to_cents)?,
     }))
 }

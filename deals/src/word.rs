@@ -3,6 +3,27 @@
 
 use std::cmp::Ordering;
 
+/// Defines which words mean what, once: `WORDS` lists them and `of_word` reads one.
+macro_rules! words {
+    ($type:ty { $($($word:literal)|+ => $meaning:expr,)+ }) => {
+        impl $type {
+            /// Every word with its meaning.
+            pub(crate) const WORDS: &'static [(&'static str, Self)] =
+                &[$($(($word, $meaning),)+)+];
+
+            /// The meaning of a word; `None` if it has none.
+            #[inline]
+            pub(crate) fn of_word(word: &str) -> Option<Self> {
+                Some(match word {
+                    $($($word)|+ => $meaning,)+
+                    _ => return None,
+                })
+            }
+        }
+    };
+}
+pub(crate) use words;
+
 /// A text without surrounding white space.
 #[inline]
 pub(super) fn trimmed(text: &str) -> &str {

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
 use rollbook_ledger::runbook::Span;
 
 use super::rollout::RolloutArg;
@@ -51,6 +51,10 @@ pub(crate) enum SnapshotCommand {
     },
     /// One snapshot's manifest
     Show(SnapshotShowArgs),
+    /// The deals of a snapshot that could not be computed, and why
+    Errors(SnapshotErrorsArgs),
+    /// All rows of a snapshot as Parquet, CSV or JSON lines, in deal order
+    Export(SnapshotExportArgs),
 }
 
 /// Where evidence is kept, for commands that work without a server.
@@ -141,11 +145,72 @@ pub(crate) struct SnapshotShowArgs {
     pub(crate) objects: ObjectsArg,
 }
 
+/// `rollbook snapshot errors`.
+#[derive(Debug, Args)]
+pub(crate) struct SnapshotErrorsArgs {
+    /// SHA-256 of the manifest
+    pub(crate) snapshot: String,
+    /// Deals that are listed at most
+    #[arg(long, value_name = "DEALS", default_value_t = 100)]
+    pub(crate) limit: u32,
+    #[command(flatten)]
+    pub(crate) objects: ObjectsArg,
+}
+
+/// `rollbook snapshot export`.
+#[derive(Debug, Args)]
+pub(crate) struct SnapshotExportArgs {
+    /// SHA-256 of the manifest
+    pub(crate) snapshot: String,
+    /// Format: money is cents in Parquet, a decimal text with two places in CSV and JSON lines
+    #[arg(long, value_enum)]
+    pub(crate) format: ExportFormat,
+    /// File to write; it appears once it is whole [default: standard output]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+    /// Replace the file if it exists
+    #[arg(long, requires = "output")]
+    pub(crate) force: bool,
+    #[command(flatten)]
+    pub(crate) objects: ObjectsArg,
+}
+
+/// A format of `rollbook snapshot export`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ExportFormat {
+    /// One Parquet file with the columns of a part
+    Parquet,
+    /// Comma-separated values with a header
+    Csv,
+    /// One JSON object per line
+    Jsonl,
+}
+
+/// `rollbook model`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ModelCommand {
+    /// The model that computes figures: formulas, fields, words, numbers and units
+    Show(ModelShowArgs),
+}
+
+/// `rollbook model show`.
+#[derive(Debug, Args)]
+pub(crate) struct ModelShowArgs {
+    /// Only what applies to deals of this type: acquisition, carveout or divestiture
+    #[arg(long, value_name = "TYPE", conflicts_with = "numbers")]
+    pub(crate) deal_type: Option<String>,
+    /// Model file [default: the built-in model]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) model: Option<PathBuf>,
+    /// Only the numbers, as a model file: a start for one of your own
+    #[arg(long)]
+    pub(crate) numbers: bool,
+}
+
 /// `rollbook compare`.
 #[derive(Debug, Args)]
 pub(crate) struct CompareArgs {
     /// SHA-256 of the earlier snapshot
-    #[arg(required_unless_present = "result", requires = "after")]
     pub(crate) before: Option<String>,
     /// SHA-256 of the later snapshot
     pub(crate) after: Option<String>,
@@ -204,7 +269,7 @@ pub(crate) struct CompareArgs {
         hide_env_values = true
     )]
     pub(crate) database: Option<String>,
-    /// Model file the snapshots were made by, for --explain [default: the built-in model]
+    /// Model file that made the snapshots, for --explain [default: the built-in model]
     #[arg(long, value_name = "FILE", requires = "explain")]
     pub(crate) model: Option<PathBuf>,
     #[command(flatten)]

@@ -440,6 +440,38 @@ const ENTRIES: &[Entry] = &[
         ],
     ),
     (
+        "snapshot errors",
+        READS,
+        &[
+            "rollbook snapshot errors SHA256",
+            "rollbook snapshot errors SHA256 --limit 20",
+        ],
+    ),
+    (
+        "snapshot export",
+        READS,
+        &[
+            "rollbook snapshot export SHA256 --format csv --output deals.csv",
+            "rollbook snapshot export SHA256 --format jsonl > deals.jsonl",
+        ],
+    ),
+    (
+        "model",
+        LOCAL,
+        &[
+            "rollbook model show",
+            "rollbook model show --deal-type carveout",
+        ],
+    ),
+    (
+        "model show",
+        LOCAL,
+        &[
+            "rollbook model show --deal-type carveout",
+            "rollbook model show --numbers > model.json",
+        ],
+    ),
+    (
         "compare",
         JUDGES,
         &[
@@ -532,7 +564,7 @@ const GROUPS: &[(&str, &[&str])] = &[
     ("Go back", &["undo", "rollback"]),
     ("Prove what happened", &["report", "replay"]),
     ("Flags and environments", &["flag", "environment"]),
-    ("Deals", &["deals", "snapshot", "compare", "audit"]),
+    ("Deals", &["deals", "model", "snapshot", "compare", "audit"]),
     (
         "Set up",
         &[

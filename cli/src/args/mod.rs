@@ -175,6 +175,9 @@ pub(crate) enum Command {
     /// Snapshots of deals
     #[command(subcommand)]
     Snapshot(SnapshotCommand),
+    /// The built-in model of deals
+    #[command(subcommand)]
+    Model(ModelCommand),
     /// Compare two snapshots; exits 1 on a regression
     Compare(CompareArgs),
     /// Audit deal types; exits 1 when CRITICAL
@@ -185,7 +188,7 @@ pub(crate) enum Command {
     Report(ReportArgs),
     /// The effective configuration and where each value came from
     Config,
-    /// Check the server, and what this machine needs itself; writes nothing
+    /// Check the server, and what this machine needs; writes nothing
     Doctor,
     /// Print the version
     Version,

@@ -104,18 +104,24 @@ async fn snapshots(
     store: &EvidenceStore,
     args: &CompareArgs,
 ) -> Result<(Snapshot, Snapshot), Failure> {
-    let address = |given: &Option<String>| {
-        given.clone().ok_or_else(|| {
-            Failure::own(
-                Exit::Usage,
-                "RB-CLI-61",
-                "give two snapshots, or --result SHA256",
-            )
-        })
+    let (Some(before), Some(after)) = (&args.before, &args.after) else {
+        let what = match &args.explain {
+            Some(deal) => format!("--explain {deal:?}"),
+            None => "compare".to_owned(),
+        };
+        let given = match args.before {
+            Some(_) => "only the earlier one is given",
+            None => "none is given",
+        };
+        return Err(Failure::own(
+            Exit::Usage,
+            "RB-CLI-61",
+            format!(
+                "{what} needs two snapshots, and {given}; give the SHA-256 of both, or --result SHA256 of a comparison"
+            ),
+        ));
     };
-    let before = open(store, &address(&args.before)?).await?;
-    let after = open(store, &address(&args.after)?).await?;
-    Ok((before, after))
+    Ok((open(store, before).await?, open(store, after).await?))
 }
 
 fn rules_of(
@@ -211,10 +217,13 @@ async fn explain_deal(
     let (behind, without_lines) = if own == [true, true] {
         (None, Some(no_lines(&before, &after)))
     } else {
-        (
-            inventory_breakdown(store, args, &before, &after, deal).await?,
-            None,
-        )
+        match inventory_breakdown(store, args, &before, &after, deal).await? {
+            Ok(behind) => (Some(behind), None),
+            Err(why) => {
+                note(&why);
+                (None, Some(why))
+            }
+        }
     };
     if session.json {
         #[derive(Serialize)]
@@ -222,7 +231,7 @@ async fn explain_deal(
             #[serde(flatten)]
             explained: Explanation,
             behind: Option<FigureBreakdown>,
-            /// Why the figures have no inventory lines, if they never have any.
+            /// Why the figures have no inventory lines.
             #[serde(skip_serializing_if = "Option::is_none")]
             without_lines: Option<String>,
         }
@@ -234,7 +243,8 @@ async fn explain_deal(
     } else {
         let text = report::explanation(&explained, behind.as_ref()).map_err(unprintable)?;
         line(text.trim_end());
-        if let Some(without_lines) = without_lines {
+        // Lines that are only out of reach were noted above.
+        if let Some(without_lines) = without_lines.filter(|_| own == [true, true]) {
             line(format!("\n{without_lines}"));
         }
     }
@@ -260,25 +270,25 @@ fn no_lines(before: &Snapshot, after: &Snapshot) -> String {
     )
 }
 
+/// The inventory behind the figures, or what is needed to show it.
 async fn inventory_breakdown(
     store: &EvidenceStore,
     args: &CompareArgs,
     before: &Snapshot,
     after: &Snapshot,
     deal: &str,
-) -> Result<Option<FigureBreakdown>, Failure> {
+) -> Result<Result<FigureBreakdown, String>, Failure> {
     let model = model_of(args.model.as_deref())?;
     let database = args.database.as_deref();
     match break_down_figures(before, after, store, database, &model, deal).await {
-        Ok(behind) => Ok(Some(behind)),
+        Ok(behind) => Ok(Ok(behind)),
         Err(error) if database.is_some() => Err(comparison_failure(error)),
         // Nobody asked for the source: if it cannot be read, the figures still stand.
-        Err(error) => {
-            note(format!(
-                "the inventory behind the figures cannot be shown: {error}; give --database"
-            ));
-            Ok(None)
-        }
+        Err(error) => Ok(Err(format!(
+            "the inventory behind the figures of deal {deal:?} is not shown, because the source of \
+             the snapshot cannot be read: {error}; give --database URL of the deals, with the \
+             password, which no snapshot keeps"
+        ))),
     }
 }
 

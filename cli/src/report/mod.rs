@@ -5,6 +5,7 @@ mod authority;
 pub(crate) mod comparison;
 mod html;
 mod markdown;
+pub(crate) mod model;
 
 pub(crate) use html::html;
 pub(crate) use markdown::markdown;

@@ -218,6 +218,15 @@ fn a_deal_is_explained_down_to_its_inventory() {
         .run(&format!("{compare} --explain {deal}"))
         .exits(0)
         .complains("give --database");
+    let told = place
+        .run(&format!("{compare} --explain {deal} --json"))
+        .exits(0)
+        .json();
+    let why = told["without_lines"].as_str().unwrap();
+    assert!(
+        why.contains("sqlite:deals.db") && why.contains("give --database"),
+        "{why}"
+    );
     place
         .run(&format!(
             "{compare} --explain {deal} --database sqlite:moved.db"
@@ -230,4 +239,88 @@ fn a_deal_is_explained_down_to_its_inventory() {
         ))
         .exits(2)
         .complains("none.db");
+}
+
+#[test]
+fn what_is_missing_is_named_in_one_error() {
+    let (place, before, after) = two_models();
+    for (line, said) in [
+        (
+            "compare".to_owned(),
+            "RB-CLI-61: compare needs two snapshots, and none is given",
+        ),
+        (
+            format!("compare {before}"),
+            "compare needs two snapshots, and only the earlier one",
+        ),
+        (
+            "compare --explain d-1".to_owned(),
+            "--explain \"d-1\" needs two snapshots, and none is given; give the SHA-256 of both",
+        ),
+        (
+            format!("compare {before} {after} --allow-model-change --explain d-1"),
+            "deal \"d-1\" is in neither snapshot; check the id",
+        ),
+    ] {
+        let ran = place.run(&line).exits(2).complains(said);
+        assert_eq!(ran.err.lines().count(), 1, "{ran:?}");
+    }
+}
+
+#[test]
+fn totals_are_over_the_deals_of_both_snapshots() {
+    let place = Place::new();
+    place
+        .run(&format!(
+            "deals generate --count 300 --seed 7 --no-invalid-types {DEALS}"
+        ))
+        .exits(0);
+    let take = |label: &str| {
+        let ran = place.run(&format!("snapshot take {DEALS} --label {label} --json"));
+        ran.exits(0).json()["snapshot"].as_str().unwrap().to_owned()
+    };
+    let before = take("before");
+    let database = rusqlite::Connection::open(place.path().join("deals.db")).unwrap();
+    let live = "(SELECT min(id) FROM deals WHERE deleted_at IS NULL)";
+    database
+        .execute(&format!("DELETE FROM deals WHERE id = {live}"), [])
+        .unwrap();
+    let after = take("after");
+
+    let ran = place
+        .run(&format!("compare {before} {after}"))
+        .exits(1)
+        .says("1 missing")
+        .says("before only");
+    for line in ran.out.lines() {
+        // A deal's id and its rule may be longer.
+        assert!(
+            line.chars().count() <= 80 || line.contains("missing-after"),
+            "{line}"
+        );
+    }
+    assert!(
+        !ran.out.contains("sums over the"),
+        "nothing else changed: {}",
+        ran.out
+    );
+    let result = place
+        .run(&format!("compare {before} {after} --json"))
+        .exits(1)
+        .json()["result"]
+        .clone();
+    assert_eq!(result["computed"], result["compared"]);
+    assert_eq!(result["computed_before_only"], 1);
+    let mut missing = 0;
+    for metric in result["metrics"].as_array().unwrap() {
+        assert_eq!(metric["before"], metric["after"], "{metric}");
+        assert_eq!(metric["after_only"], "0");
+        missing += usize::from(metric["before_only"] != "0");
+    }
+    assert!(missing > 5, "{result:#}");
+    place
+        .run(&format!("compare {before} {after} --html page.html"))
+        .exits(1);
+    let page = fs::read_to_string(place.path().join("page.html")).unwrap();
+    assert!(page.contains("Sums over the 2") && page.contains("Deals on one side only"));
 }

@@ -150,7 +150,7 @@ fn find_sha256(value: &serde_json::Value) -> Option<String> {
 }
 
 /// The file that holds an object of the evidence store.
-fn object(place: &Place, sha256: &str) -> PathBuf {
+pub(crate) fn object(place: &Place, sha256: &str) -> PathBuf {
     fn search(directory: &std::path::Path, sha256: &str) -> Option<PathBuf> {
         for entry in fs::read_dir(directory).unwrap().flatten() {
             let path = entry.path();

@@ -4,9 +4,32 @@ use std::borrow::Cow;
 
 use super::super::error::DealError;
 use super::super::number::Quantity;
-use super::super::word::{known, mentions};
+use super::super::word::{known, mentions, words};
 use super::Entity;
 use super::raw::{Field, FieldValue, Item, Scalar};
+
+/// Words of `data.ownership` that make an item the parent's.
+pub(super) const OWNED_BY_PARENT: [&str; 2] = ["parent", "shared"];
+/// Words that do so anywhere in `data.hosting`.
+pub(super) const HOSTED_BY_PARENT: [&str; 3] = ["parent", "shared", "corporate"];
+
+/// An answer that is given as a text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum YesOrNo {
+    Yes,
+    No,
+}
+
+words!(YesOrNo {
+    "true" | "yes" | "1" => Self::Yes,
+    "false" | "no" | "0" | "" => Self::No,
+});
+
+impl YesOrNo {
+    fn is_yes(self) -> bool {
+        self == Self::Yes
+    }
+}
 
 /// Reads the fields of one item and names the item in errors.
 pub(super) struct Fields<'i, I> {
@@ -93,8 +116,9 @@ impl<'i, 'a, I: Item<'a>> Fields<'i, I> {
     }
 
     #[inline(always)]
-    pub(super) fn whole(&mut self, field: Field, default: i64) -> Result<i64, DealError> {
-        Ok(self.number(field)?.map_or(default, Quantity::whole_up))
+    pub(super) fn whole(&mut self, field: Field) -> Result<i64, DealError> {
+        let missing = field.facts().missing_count();
+        Ok(self.number(field)?.map_or(missing, Quantity::whole_up))
     }
 
     #[inline(always)]
@@ -110,15 +134,10 @@ impl<'i, 'a, I: Item<'a>> Fields<'i, I> {
 
     #[inline(never)]
     fn other_flag(&mut self, field: Field) -> Result<bool, DealError> {
-        let flag_of = |word: &str| match word {
-            "true" | "yes" | "1" => Some(true),
-            "" | "false" | "no" | "0" => Some(false),
-            _ => None,
-        };
         let flag = match self.item.take(field) {
             Scalar::Missing => Some(false),
             Scalar::Bool(flag) => Some(flag),
-            Scalar::Text(text) => known(&text, flag_of),
+            Scalar::Text(text) => known(&text, YesOrNo::of_word).map(YesOrNo::is_yes),
             Scalar::Number(number) => match number.micros() {
                 0 => Some(false),
                 1_000_000 => Some(true),
@@ -131,12 +150,7 @@ impl<'i, 'a, I: Item<'a>> Fields<'i, I> {
 
     #[inline(always)]
     pub(super) fn entity(&mut self) -> Result<Entity, DealError> {
-        let entity_of = |word: &str| match word {
-            "" | "target" => Some(Entity::Target),
-            "buyer" => Some(Entity::Buyer),
-            _ => None,
-        };
-        let entity = self.said(Field::Entity, |text| known(text, entity_of))?;
+        let entity = self.said(Field::Entity, |text| known(text, Entity::of_word))?;
         let reason = "neither target nor buyer; use one of them";
         entity.ok_or_else(|| self.bad(Field::Entity, reason))
     }
@@ -144,12 +158,10 @@ impl<'i, 'a, I: Item<'a>> Fields<'i, I> {
     /// Whether the item is parent-owned (deal rules, drivers: "parent-owned").
     #[inline(always)]
     pub(super) fn parent_owned(&mut self) -> Result<bool, DealError> {
-        let owner = |word: &str| matches!(word, "parent" | "shared").then_some(());
+        let owner = |word: &str| OWNED_BY_PARENT.contains(&word).then_some(());
         let flagged = self.flag(Field::HostedByParent)?;
         let owned = self.said(Field::Ownership, |text| known(text, owner).is_some())?;
-        let hosted = self.said(Field::Hosting, |text| {
-            mentions(text, &["parent", "shared", "corporate"])
-        })?;
+        let hosted = self.said(Field::Hosting, |text| mentions(text, &HOSTED_BY_PARENT))?;
         Ok(flagged || owned || hosted)
     }
 

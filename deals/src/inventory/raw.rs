@@ -105,18 +105,18 @@ macro_rules! fields {
         /// The fields that rules read: first those of an item, then those of its `data` (deal rules
         /// §1, inventory table).
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        pub(super) enum Field {
+        pub(crate) enum Field {
             $($of_item,)*
             $($of_data,)*
         }
 
         impl Field {
-            pub(super) const ALL: [Self; [$($item_key,)* $($data_key,)*].len()] =
+            pub(crate) const ALL: [Self; [$($item_key,)* $($data_key,)*].len()] =
                 [$(Self::$of_item,)* $(Self::$of_data,)*];
             const KEYS: [&str; Self::ALL.len()] = [$($item_key,)* $($data_key,)*];
 
             /// Its key, prefixed with that of its object, for error messages.
-            pub(super) fn path(self) -> &'static str {
+            pub(crate) fn path(self) -> &'static str {
                 match self {
                     $(Self::$of_item => $item_key,)*
                     $(Self::$of_data => concat!("data.", $data_key),)*

@@ -239,8 +239,12 @@ pub fn merge<R: Rows>(
             _ => order(before.key(), after.key()),
         };
         match order {
-            Ordering::Less => merge.one_sided(before, Change::Missing)?,
+            Ordering::Less => {
+                merge.only(before, Side::Before)?;
+                merge.one_sided(before, Change::Missing)?;
+            }
             Ordering::Greater => {
+                merge.only(after, Side::After)?;
                 merge.presences(after)?;
                 merge.one_sided(after, Change::Added)?;
             }
@@ -254,6 +258,13 @@ pub fn merge<R: Rows>(
         }
     }
     Ok(merge.finish())
+}
+
+/// One of the two snapshots.
+#[derive(Clone, Copy)]
+enum Side {
+    Before,
+    After,
 }
 
 struct Merge<'r, 's, S> {
@@ -288,6 +299,25 @@ impl<S: Sink> Merge<'_, '_, S> {
             }
         }
         self.tally
+    }
+
+    /// Adds a deal that has figures in one snapshot only, if it has any: the sums of the snapshots
+    /// are compared without it.
+    fn only(&mut self, rows: &mut impl Rows, side: Side) -> Result<(), CompareError> {
+        if rows.is_error() {
+            return Ok(());
+        }
+        let sums = match side {
+            Side::Before => &mut self.tally.before_only,
+            Side::After => &mut self.tally.after_only,
+        };
+        sums.add_deal();
+        for metric in 0..self.judge.metrics().len() {
+            if !self.text_metrics.contains(&metric) {
+                sums.add_figure(metric, i128::from(rows.metric(metric)?));
+            }
+        }
+        Ok(())
     }
 
     fn one_sided(&mut self, rows: &mut impl Rows, change: Change) -> Result<(), CompareError> {
@@ -507,6 +537,9 @@ impl<S: Sink> Merge<'_, '_, S> {
             self.tally.type_changed += 1;
         }
         let both = before.is_error() && after.is_error();
+        // At most one of them has figures.
+        self.only(before, Side::Before)?;
+        self.only(after, Side::After)?;
         let error_before = before.is_error().then(|| before.error()).transpose()?;
         let error_after = after.is_error().then(|| after.error()).transpose()?;
         let (change, class) = if both {

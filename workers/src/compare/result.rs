@@ -16,9 +16,12 @@ use super::{CompareError, Comparison, event};
 use crate::snapshot::Snapshot;
 use crate::snapshot::manifest::Total;
 
-/// The result version that this code writes, and the only one it reads. Version 1 stored
-/// differences as JSON lines.
-const VERSION: u32 = 2;
+/// The result version that this code writes. Version 1 stored differences as JSON lines and is not
+/// read any more.
+const VERSION: u32 = 3;
+
+/// The oldest version that is read: its sums of metrics are over each whole snapshot.
+const OLDEST_VERSION: u32 = 2;
 
 /// The name of the total when none is declared.
 const TOTAL: &str = "total";
@@ -45,17 +48,24 @@ pub struct Side {
     pub errors: u64,
 }
 
-/// Sums of one numeric metric over both whole snapshots.
+/// Sums of one numeric metric. In results of version 2, `before` and `after` are over each whole
+/// snapshot, and the others are 0.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MetricTotals {
     /// The metric.
     pub metric: String,
     /// `cents` or `count`.
     pub unit: String,
-    /// Sum before.
+    /// Sum before, over the deals with figures in both snapshots.
     pub before: Total,
-    /// Sum after.
+    /// Sum after, over the same deals.
     pub after: Total,
+    /// Sum over the deals with figures before only.
+    #[serde(default)]
+    pub before_only: Total,
+    /// Sum over the deals with figures after only.
+    #[serde(default)]
+    pub after_only: Total,
 }
 
 /// The result of a comparison.
@@ -93,6 +103,16 @@ pub struct ComparisonResult {
     pub missing: u64,
     /// Deals only in the after snapshot.
     pub added: u64,
+    /// Deals with figures in both snapshots, which all sums are over. Absent in results of version
+    /// 2, whose `metrics` are over each whole snapshot.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub computed: Option<u64>,
+    /// Deals with figures before only: missing after, or in error there.
+    #[serde(default)]
+    pub computed_before_only: u64,
+    /// Deals with figures after only: added, or in error before.
+    #[serde(default)]
+    pub computed_after_only: u64,
     /// Deals whose type differs between the snapshots.
     pub type_changed: u64,
     /// Differing figures per rule and class.
@@ -102,7 +122,7 @@ pub struct ComparisonResult {
     pub by_type: BTreeMap<String, BTreeMap<Class, u64>>,
     /// The total per deal type before, over deals computed on both sides.
     pub totals: BTreeMap<String, TypeTotals>,
-    /// The sum of every numeric metric over each snapshot.
+    /// The sums of every numeric metric.
     pub metrics: Vec<MetricTotals>,
     /// Up to 20 regressions with the largest relative change.
     pub worst: Vec<Regression>,
@@ -136,16 +156,26 @@ impl ComparisonResult {
             deals: snapshot.manifest.total,
             errors: snapshot.manifest.errors,
         };
-        let sum = |snapshot: &Snapshot, metric: &str| {
+        // The figures of most deals are never decoded, so the sums over deals of both snapshots are
+        // those of the manifests less the deals of one side.
+        let rest = |snapshot: &Snapshot, metric: &str, only: Total| {
             let totals = &snapshot.manifest.totals;
-            totals.get(metric).copied().unwrap_or_default()
+            let whole = totals.get(metric).copied().unwrap_or_default();
+            Total(whole.0.saturating_sub(only.0))
         };
-        let numbers = before.manifest.metrics.iter().filter(|m| !m.is_text());
-        let metrics = numbers.map(|metric| MetricTotals {
-            metric: metric.name.clone(),
-            unit: metric.unit.clone(),
-            before: sum(before, &metric.name),
-            after: sum(after, &metric.name),
+        let numbers = before.manifest.metrics.iter().enumerate();
+        let numbers = numbers.filter(|(_, metric)| !metric.is_text());
+        let metrics = numbers.map(|(place, metric)| {
+            let before_only = tally.before_only.sum(place);
+            let after_only = tally.after_only.sum(place);
+            MetricTotals {
+                metric: metric.name.clone(),
+                unit: metric.unit.clone(),
+                before: rest(before, &metric.name, before_only),
+                after: rest(after, &metric.name, after_only),
+                before_only,
+                after_only,
+            }
         });
         Self {
             version: VERSION,
@@ -166,6 +196,9 @@ impl ComparisonResult {
             regressions: tally.regressions,
             missing: tally.missing,
             added: tally.added,
+            computed: Some(tally.computed()),
+            computed_before_only: tally.before_only.deals,
+            computed_after_only: tally.after_only.deals,
             type_changed: tally.type_changed,
             by_rule: tally.by_rule(rules),
             by_type: tally.by_type(),
@@ -183,10 +216,13 @@ impl ComparisonResult {
             sha256: sha256.to_owned(),
             reason: error.to_string(),
         })?;
-        if result.version != VERSION {
+        if !(OLDEST_VERSION..=VERSION).contains(&result.version) {
             return Err(CompareError::Result {
                 sha256: sha256.to_owned(),
-                reason: format!("it has version {}, not {VERSION}", result.version),
+                reason: format!(
+                    "it has version {}, this program reads {OLDEST_VERSION} to {VERSION}",
+                    result.version
+                ),
             });
         }
         Ok(result)

@@ -114,6 +114,46 @@ impl TypeTotals {
     }
 }
 
+/// Deals with figures on one side only: the deal is missing from the other snapshot, or in error
+/// there.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OneSide {
+    /// Number of deals.
+    pub deals: u64,
+    /// The sum of each metric over them, in the order of the manifest; 0 for a text.
+    sums: Vec<Total>,
+}
+
+impl OneSide {
+    /// Counts a deal; its figures follow by [`OneSide::add_figure`].
+    pub(super) fn add_deal(&mut self) {
+        self.deals += 1;
+    }
+
+    /// Adds a figure to the sum of the metric at an index of the manifest.
+    pub(super) fn add_figure(&mut self, metric: usize, figure: i128) {
+        if self.sums.len() <= metric {
+            self.sums.resize(metric + 1, Total(0));
+        }
+        if let Some(sum) = self.sums.get_mut(metric) {
+            sum.0 += figure;
+        }
+    }
+
+    /// The sum of the metric at an index of the manifest.
+    pub fn sum(&self, metric: usize) -> Total {
+        self.sums.get(metric).copied().unwrap_or_default()
+    }
+
+    fn add(&mut self, other: &Self) {
+        self.deals += other.deals;
+        for (metric, sum) in other.sums.iter().enumerate() {
+            self.add_figure(metric, sum.0);
+        }
+    }
+}
+
 /// The counts collected while merging.
 ///
 /// Every deal that is in both snapshots is counted in exactly one of `equal`, `within_tolerance`,
@@ -150,6 +190,10 @@ pub struct Tally {
     by_rule: Vec<ClassCounts>,
     /// Deals in error on one side only.
     one_sided_errors: u64,
+    /// Deals with figures before only.
+    pub before_only: OneSide,
+    /// Deals with figures after only.
+    pub after_only: OneSide,
     /// The total per deal type before.
     pub totals: BTreeMap<String, TypeTotals>,
     /// Deals per worst class and per deal type before, or after if there is none before.
@@ -170,6 +214,13 @@ impl Tally {
             by_rule: vec![[0; CLASSES.len()]; rules + 1],
             ..Self::default()
         }
+    }
+
+    /// Deals with figures on both sides.
+    pub(super) fn computed(&self) -> u64 {
+        self.compared
+            .saturating_sub(self.errors)
+            .saturating_sub(self.one_sided_errors)
     }
 
     /// Adds sums of the total for a deal type.
@@ -317,6 +368,8 @@ impl Tally {
         for (to, from) in self.by_rule.iter_mut().zip(&later.by_rule) {
             to.iter_mut().zip(from).for_each(|(to, from)| *to += from);
         }
+        self.before_only.add(&later.before_only);
+        self.after_only.add(&later.after_only);
         for (deal_type, totals) in later.totals {
             self.add_totals(&deal_type, totals);
         }

@@ -27,7 +27,8 @@ use crate::snapshot::task::KeyRange;
 use crate::snapshot::{Snapshot, SnapshotError};
 
 /// The version of terms, tasks and tallies that this code writes, and the only one it accepts.
-const VERSION: u32 = 1;
+/// Tallies of version 1 had no sums of one side.
+const VERSION: u32 = 2;
 
 const TERMS: &str = "comparison terms";
 const PARTIAL: &str = "partial tally";

@@ -173,6 +173,16 @@ pub enum SnapshotError {
         /// The system's message.
         reason: String,
     },
+    /// Exported rows cannot be written.
+    #[error(
+        "RB-SNAPSHOT-19: {to}: the rows cannot be written: {reason}; free space there, or name another place"
+    )]
+    Export {
+        /// Where they go.
+        to: String,
+        /// The system's message.
+        reason: std::io::Error,
+    },
     /// The calculator cannot compute any deal. Nothing was recorded.
     #[error(
         "RB-SNAPSHOT-16: the calculator failed: {reason}; correct it and take the snapshot again"

@@ -52,6 +52,18 @@ pub(super) fn parse(text: &str, places: u32) -> Result<i64, String> {
     value.checked_neg().ok_or_else(too_large)
 }
 
+/// Writes a whole number of units as a decimal text, `10^places` of which make one: with two places
+/// 1250 is `12.50`.
+pub(super) fn format(value: i64, places: u32) -> String {
+    let Some(scale) = 10_u64.checked_pow(places).filter(|scale| *scale > 1) else {
+        return value.to_string();
+    };
+    let sign = if value < 0 { "-" } else { "" };
+    let size = value.unsigned_abs();
+    let width = places as usize;
+    format!("{sign}{}.{:0width$}", size / scale, size % scale)
+}
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 mod tests {
@@ -97,10 +109,8 @@ mod tests {
     proptest! {
         #[test]
         fn whatever_is_written_is_read_back(value in any::<i64>()) {
-            let sign = if value < 0 { "-" } else { "" };
-            let size = value.unsigned_abs();
-            let text = format!("{sign}{}.{:02}", size / 100, size % 100);
-            prop_assert_eq!(parse(&text, 2), Ok(value));
+            prop_assert_eq!(parse(&format(value, 2), 2), Ok(value));
+            prop_assert_eq!(parse(&format(value, 0), 0), Ok(value));
         }
 
         #[test]

@@ -1,5 +1,6 @@
 //! Compares stored snapshots.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use rollbook_ledger::evidence::{EvidenceError, EvidenceStore};
@@ -60,6 +61,38 @@ async fn missing_added_and_broken_deals_are_told_apart() {
         (1, 1, 2)
     );
     assert_eq!(result.verdict(), Verdict::Fail);
+    // Sums before and after are over the same deals; those of one side stand beside them.
+    assert_eq!(result.computed, Some(result.compared - 1 - result.errors));
+    assert_eq!(
+        (result.computed_before_only, result.computed_after_only),
+        (2, 1)
+    );
+    let (old, new) = (
+        figures(&before, &store).await,
+        figures(&after, &store).await,
+    );
+    for (place, totals) in result.metrics.iter().enumerate() {
+        let sum =
+            |of: &BTreeMap<String, Vec<i64>>, among: &BTreeMap<String, Vec<i64>>, is: bool| {
+                let deals = of.iter().filter(|(id, _)| among.contains_key(*id) == is);
+                deals
+                    .map(|(_, figures)| i128::from(figures[place]))
+                    .sum::<i128>()
+            };
+        let expected = [
+            sum(&old, &new, true),
+            sum(&new, &old, true),
+            sum(&old, &new, false),
+            sum(&new, &old, false),
+        ];
+        let found = [
+            totals.before,
+            totals.after,
+            totals.before_only,
+            totals.after_only,
+        ];
+        assert_eq!(found.map(|it| it.0), expected, "{}", totals.metric);
+    }
     let rules_hit: Vec<_> = result.worst.iter().map(|w| w.rule.as_str()).collect();
     assert_eq!(rules_hit, ["error-on-one-side", "missing-after"]);
     // A share of the deals before, which include the missing ones.
@@ -74,6 +107,19 @@ async fn missing_added_and_broken_deals_are_told_apart() {
         .result;
     assert_eq!((result.errors, result.regressions), (1, 0));
     assert_eq!(result.verdict(), Verdict::Error);
+}
+
+/// The figures of the deals that have any.
+async fn figures(snapshot: &Snapshot, store: &EvidenceStore) -> BTreeMap<String, Vec<i64>> {
+    let mut figures = BTreeMap::new();
+    for part in 0..snapshot.manifest.parts.len() {
+        for row in snapshot.read_rows(store, part).await.unwrap() {
+            if let Some(values) = row.values() {
+                figures.insert(row.deal_id.clone(), values.numbers.clone());
+            }
+        }
+    }
+    figures
 }
 
 fn affected(result: &ComparisonResult) -> Option<String> {

@@ -5,9 +5,10 @@ use std::fmt::{self, Write};
 use rollbook_workers::compare::ComparisonResult;
 use rollbook_workers::compare::result::Side;
 use rollbook_workers::compare::rules::{Class, RuleSeverity, Scope};
+use rollbook_workers::snapshot::manifest::Total;
 
 use super::chart::{bars, stack};
-use super::{CLASSES, deals_in, delta, percent, sides, total, typed};
+use super::{CLASSES, ONE_SIDE, deals_in, delta, percent, sides, summed, total, typed};
 use crate::report::html::escape;
 
 const STYLE: &str = include_str!("style.css");
@@ -160,21 +161,50 @@ fn totals(out: &mut String, result: &ComparisonResult) -> fmt::Result {
     }
     writeln!(
         out,
-        "</tbody></table><h2>Every metric</h2><p>Sums over each whole snapshot.</p><table><thead><tr><th>Metric</th>{TOTALS}"
+        "</tbody></table><h2>Every metric</h2><p>{}.</p><table><thead><tr><th>Metric</th>{TOTALS}",
+        sentence(&summed(result))
     )?;
     for metric in &result.metrics {
         write!(out, "<tr><td>{}</td>", escape(&metric.metric))?;
         sums_row(out, metric.before, metric.after, &metric.unit)?;
     }
+    writeln!(out, "</tbody></table>")?;
+    one_side(out, result)
+}
+
+/// The deals that have figures in one snapshot only.
+fn one_side(out: &mut String, result: &ComparisonResult) -> fmt::Result {
+    let (before, after) = (result.computed_before_only, result.computed_after_only);
+    if (before, after) == (0, 0) {
+        return Ok(());
+    }
+    writeln!(
+        out,
+        "<h2>Deals on one side only</h2><p>{}.</p><table><thead><tr><th></th><th class=\"n\">Before only</th><th class=\"n\">After only</th></tr></thead><tbody><tr><td>Deals</td><td class=\"n\">{before}</td><td class=\"n\">{after}</td></tr>",
+        sentence(ONE_SIDE),
+    )?;
+    for metric in &result.metrics {
+        let sums = [metric.before_only, metric.after_only];
+        if sums != [Total(0); 2] {
+            let [before, after] = sums.map(|sum| escape(&total(sum, &metric.unit)));
+            writeln!(
+                out,
+                "<tr><td>{}</td><td class=\"n\">{before}</td><td class=\"n\">{after}</td></tr>",
+                escape(&metric.metric),
+            )?;
+        }
+    }
     writeln!(out, "</tbody></table>")
 }
 
-fn sums_row(
-    out: &mut String,
-    before: rollbook_workers::snapshot::manifest::Total,
-    after: rollbook_workers::snapshot::manifest::Total,
-    unit: &str,
-) -> fmt::Result {
+/// A phrase with a capital at its start.
+fn sentence(phrase: &str) -> String {
+    let mut rest = phrase.chars();
+    let first = rest.next().map(|first| first.to_ascii_uppercase());
+    escape(&first.into_iter().chain(rest).collect::<String>())
+}
+
+fn sums_row(out: &mut String, before: Total, after: Total, unit: &str) -> fmt::Result {
     writeln!(
         out,
         "<td class=\"n\">{}</td><td class=\"n\">{}</td><td class=\"n\">{}</td><td class=\"n\">{}</td></tr>",

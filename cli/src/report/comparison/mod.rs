@@ -2,6 +2,7 @@
 
 mod chart;
 mod html;
+mod table;
 mod text;
 
 pub(crate) use html::html;
@@ -35,6 +36,18 @@ fn deals_in(result: &ComparisonResult, class: Class) -> u64 {
         Class::Warning => result.warnings,
         Class::Unexpected => result.unexpected,
         Class::Regression => result.regressions,
+    }
+}
+
+/// Which deals are in no sum of a comparison.
+const ONE_SIDE: &str =
+    "in no sum above: deals with figures on one side only (missing, added, in error)";
+
+/// Which deals the sums of the metrics are over.
+fn summed(result: &ComparisonResult) -> String {
+    match result.computed {
+        Some(deals) => format!("sums over the {deals} deals with figures before and after"),
+        None => "sums over each whole snapshot, as an earlier version compared".to_owned(),
     }
 }
 

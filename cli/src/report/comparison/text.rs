@@ -6,10 +6,14 @@ use rollbook_deals::breakdown::{BreakdownSide, FigureBreakdown};
 use rollbook_workers::compare::ComparisonResult;
 use rollbook_workers::compare::differences::RegressionPage;
 use rollbook_workers::compare::explain::{ExplainedMetric, Explanation};
+use rollbook_workers::compare::merge::Change;
 use rollbook_workers::compare::rules::Class;
+use rollbook_workers::snapshot::manifest::Total;
 
+use super::table::{Cell, list, table};
 use super::{
-    CLASSES, deals_in, delta, figure, percent, quoted, shown, sides, total, typed, unit, values,
+    CLASSES, ONE_SIDE, deals_in, delta, figure, percent, quoted, shown, sides, summed, total,
+    typed, unit, values,
 };
 use crate::print::{BOLD, DIM, GREEN, RED, YELLOW, paint};
 
@@ -38,35 +42,42 @@ fn style(class: Class) -> anstyle::Style {
 }
 
 fn summary(out: &mut String, result: &ComparisonResult) -> fmt::Result {
-    let regressions = format!("{} regressions", result.regressions);
     let colour = if result.regressions == 0 { GREEN } else { RED };
-    writeln!(
+    let count = |number: u64, what: &str| Cell::new(format!("{number} {what}"));
+    list(
         out,
-        "{} compared, {} equal, {} within tolerance, {} ignored, {} expected, {} unexpected, {} warnings, {}, {} missing, {} added, {} errors on both sides",
-        result.compared,
-        result.equal,
-        result.within_tolerance,
-        result.ignored,
-        result.expected,
-        result.unexpected,
-        result.warnings,
-        paint(colour, regressions),
-        result.missing,
-        result.added,
-        result.errors,
+        &[
+            count(result.compared, "compared"),
+            count(result.equal, "equal"),
+            count(result.within_tolerance, "within tolerance"),
+            count(result.ignored, "ignored"),
+            count(result.expected, "expected"),
+            count(result.unexpected, "unexpected"),
+            count(result.warnings, "warnings"),
+            Cell::painted(colour, format!("{} regressions", result.regressions)),
+            count(result.missing, "missing"),
+            count(result.added, "added"),
+            count(result.errors, "errors on both sides"),
+        ],
     )
 }
 
 /// Deals without figures on either side, about which nothing is known.
 fn uncomputed(out: &mut String, result: &ComparisonResult) -> fmt::Result {
     for deal in &result.uncomputed {
+        let reasons = match deal.before == deal.after {
+            true => shown(&deal.before),
+            false => format!(
+                "before: {}; after: {}",
+                shown(&deal.before),
+                shown(&deal.after)
+            ),
+        };
         writeln!(
             out,
-            "  {} {}: before: {}; after: {}",
+            "  {} {}: {reasons}",
             paint(RED, "no figures"),
             shown(&deal.deal_id),
-            shown(&deal.before),
-            shown(&deal.after),
         )?;
     }
     let listed = u64::try_from(result.uncomputed.len()).unwrap_or(u64::MAX);
@@ -84,77 +95,92 @@ fn by_type(out: &mut String, result: &ComparisonResult) -> fmt::Result {
     if result.by_type.is_empty() || used.is_empty() {
         return Ok(());
     }
-    write!(out, "\n{}", paint(BOLD, format!("{:<16}", "deals by type")))?;
-    for (_, name) in &used {
-        write!(out, " {name:>16}")?;
-    }
+    let mut head = vec!["deals by type"];
+    head.extend(used.iter().map(|(_, name)| *name));
+    let rows: Vec<Vec<Cell>> = result
+        .by_type
+        .iter()
+        .map(|(deal_type, counts)| {
+            let counted = used.iter().map(|(class, _)| {
+                let count = counts.get(class).copied().unwrap_or(0);
+                let colour = if count == 0 { DIM } else { style(*class) };
+                Cell::painted(colour, count.to_string())
+            });
+            std::iter::once(Cell::new(shown(deal_type)))
+                .chain(counted)
+                .collect()
+        })
+        .collect();
     writeln!(out)?;
-    for (deal_type, counts) in &result.by_type {
-        write!(out, "{:<16}", shown(deal_type))?;
-        for (class, _) in &used {
-            let count = counts.get(class).copied().unwrap_or(0);
-            let cell = format!("{count:>16}");
-            let colour = if count == 0 { DIM } else { style(*class) };
-            write!(out, " {}", paint(colour, cell))?;
-        }
-        writeln!(out)?;
-    }
-    Ok(())
+    table(out, &head, &rows)
+}
+
+/// Both sums of a row, their difference and its share.
+fn sums(before: Total, after: Total, unit: &str) -> [Cell; 4] {
+    [
+        total(before, unit),
+        total(after, unit),
+        delta(before, after, unit),
+        percent(before.0, after.0),
+    ]
+    .map(Cell::new)
 }
 
 fn totals(out: &mut String, result: &ComparisonResult) -> fmt::Result {
-    if !result.totals.is_empty() {
-        let head = format!("{:<16} {:>8}", "total cost", "deals");
-        writeln!(
-            out,
-            "\n{} {:>22} {:>22} {:>20} {:>10}",
-            paint(BOLD, head),
-            "before",
-            "after",
-            "change",
-            ""
-        )?;
+    let by_type: Vec<Vec<Cell>> = result
+        .totals
+        .iter()
+        .map(|(deal_type, of)| {
+            let name = [Cell::new(shown(deal_type)), Cell::new(of.deals.to_string())];
+            let sums = sums(of.before_cents, of.after_cents, "cents");
+            name.into_iter().chain(sums).collect()
+        })
+        .collect();
+    if !by_type.is_empty() {
+        writeln!(out)?;
+        let head = ["total cost", "deals", "before", "after", "change", ""];
+        table(out, &head, &by_type)?;
     }
-    for (deal_type, sums) in &result.totals {
-        writeln!(
-            out,
-            "{:<16} {:>8} {:>22} {:>22} {:>20} {:>10}",
-            shown(deal_type),
-            sums.deals,
-            total(sums.before_cents, "cents"),
-            total(sums.after_cents, "cents"),
-            delta(sums.before_cents, sums.after_cents, "cents"),
-            percent(sums.before_cents.0, sums.after_cents.0),
-        )?;
-    }
-    let changed: Vec<_> = result
+    let changed: Vec<Vec<Cell>> = result
         .metrics
         .iter()
-        .filter(|m| m.before != m.after)
+        .filter(|metric| metric.before != metric.after)
+        .map(|metric| {
+            let sums = sums(metric.before, metric.after, &metric.unit);
+            std::iter::once(Cell::new(shown(&metric.metric)))
+                .chain(sums)
+                .collect()
+        })
         .collect();
     if !changed.is_empty() {
-        writeln!(
-            out,
-            "\n{} {:>22} {:>22} {:>20} {:>10}",
-            paint(BOLD, format!("{:<25}", "metric, all deals")),
-            "before",
-            "after",
-            "change",
-            ""
-        )?;
+        writeln!(out, "\n{}", paint(DIM, summed(result)))?;
+        table(out, &["metric", "before", "after", "change", ""], &changed)?;
     }
-    for metric in changed {
-        writeln!(
-            out,
-            "{:<25} {:>22} {:>22} {:>20} {:>10}",
-            metric.metric,
-            total(metric.before, &metric.unit),
-            total(metric.after, &metric.unit),
-            delta(metric.before, metric.after, &metric.unit),
-            percent(metric.before.0, metric.after.0),
-        )?;
+    one_side(out, result)
+}
+
+/// The deals that have figures in one snapshot only, which no sum above contains.
+fn one_side(out: &mut String, result: &ComparisonResult) -> fmt::Result {
+    let only = [result.computed_before_only, result.computed_after_only];
+    if only == [0, 0] {
+        return Ok(());
     }
-    Ok(())
+    let mut rows = vec![
+        std::iter::once(Cell::new("deals"))
+            .chain(only.map(|deals| Cell::new(deals.to_string())))
+            .collect(),
+    ];
+    rows.extend(result.metrics.iter().filter_map(|metric| {
+        let sums = [metric.before_only, metric.after_only];
+        let cells = sums.map(|sum| Cell::new(total(sum, &metric.unit)));
+        (sums != [Total(0); 2]).then(|| {
+            std::iter::once(Cell::new(shown(&metric.metric)))
+                .chain(cells)
+                .collect::<Vec<_>>()
+        })
+    }));
+    writeln!(out, "\n{}", paint(DIM, ONE_SIDE))?;
+    table(out, &["", "before only", "after only"], &rows)
 }
 
 fn histogram(out: &mut String, result: &ComparisonResult) -> fmt::Result {
@@ -254,7 +280,7 @@ pub(crate) fn explanation(
     let name = |name: &Option<String>| name.as_deref().map_or_else(|| "–".to_owned(), shown);
     writeln!(
         out,
-        "{} {} → {}, {}{}, {}",
+        "{}\n  {} → {}, {}{}, {}",
         paint(BOLD, shown(&deal.deal_id)),
         name(&deal.type_before),
         name(&deal.type_after),
@@ -268,6 +294,9 @@ pub(crate) fn explanation(
             .map_or_else(String::new, |judged| format!(" as {judged}")),
         paint(style(deal.class), deal.class.as_str()),
     )?;
+    if let Some(why) = deal.change.and_then(without_rule) {
+        writeln!(out, "  {why}")?;
+    }
     for (side, error) in [("before", &deal.error_before), ("after", &deal.error_after)] {
         if let Some(error) = error {
             writeln!(out, "  no figures {side}: {}", shown(error))?;
@@ -290,6 +319,19 @@ pub(crate) fn explanation(
     Ok(out)
 }
 
+/// What no rule about a figure decides.
+fn without_rule(change: Change) -> Option<&'static str> {
+    match change {
+        Change::Changed => None,
+        Change::Missing => Some("missing after, and no deal may be"),
+        Change::Added => Some("added: there is nothing to compare it with"),
+        Change::ErrorOnOneSide => {
+            Some("computed on one side only; it must be on both sides or on none")
+        }
+        Change::ErrorOnBothSides => Some("computed on neither side"),
+    }
+}
+
 fn explained(out: &mut String, metric: &ExplainedMetric) -> fmt::Result {
     let [before, after] = match metric.unit.as_str() {
         "text" => [&metric.before_text, &metric.after_text].map(|text| match text {
@@ -299,17 +341,26 @@ fn explained(out: &mut String, metric: &ExplainedMetric) -> fmt::Result {
         }),
         unit => values([metric.before, metric.after], [None; 2], unit),
     };
-    let class = metric.class.unwrap_or(Class::Equal);
+    let class = metric
+        .class
+        .map(|class| paint(style(class), class.as_str()));
     let change = metric.before.zip(metric.after);
     let change = change.filter(|(b, a)| b != a);
     let change = change.map_or_else(String::new, |(b, a)| percent(b.into(), a.into()));
     writeln!(
         out,
-        "  {:<24} {before:>20} → {after:>18} {change:>9}  {}  {} {}",
+        "  {:<22} {before:>16} → {after:>16} {change:>8}  {}",
         metric.metric,
-        paint(style(class), class.as_str()),
+        class.as_deref().unwrap_or("–"),
+    )?;
+    if metric.class.is_none_or(|class| class == Class::Equal) {
+        return Ok(());
+    }
+    writeln!(
+        out,
+        "      by rule {}: {}",
         metric.rule,
-        paint(DIM, &metric.threshold),
+        paint(DIM, &metric.threshold)
     )
 }
 
@@ -348,7 +399,7 @@ fn lines(
             format!("  [{}]", shown(&line.items.join(", ")))
         };
         let text = format!(
-            "    {:<26} {:>16} → {:>18}{items}",
+            "    {:<26} {:>16} → {:>16}{items}",
             shown(&line.what),
             of(before),
             of(after)

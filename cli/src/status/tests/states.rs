@@ -79,7 +79,8 @@ fn step(id: &str, title: &str, kind: &str) -> Value {
         "finished_at": null, "duration_ms": null, "not_before": null, "by_verification": false,
         "effect": false, "partial": null, "checklist": [], "evidence": [], "measurements": [],
         "undo_verdict": null, "undo_verification": null, "undo_message": "", "undo_partial": null,
-        "undo_finished_at": null, "updated_sequence": 7
+        "undo_finished_at": null, "updated_sequence": 7,
+        "skipped_by": "", "undo_worker": ""
     })
 }
 

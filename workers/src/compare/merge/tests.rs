@@ -8,7 +8,7 @@ use super::super::rules::Rules;
 use super::*;
 use crate::compare::declaration::Declaration;
 use crate::compare::rules::{Rule, RuleSeverity, Test};
-use crate::compare::tally::WORST;
+use crate::compare::tally::{OneSide, WORST};
 use crate::compare::test_declaration::Shapes;
 use crate::snapshot::{Row, RowOutcome, Value, Values};
 
@@ -217,6 +217,11 @@ fn every_kind_of_difference_is_counted_and_listed() {
     let squares = summary.totals["square"];
     assert_eq!(squares.deals, 2);
     assert_eq!((squares.before_cents.0, squares.after_cents.0), (200, 250));
+    // Six with figures on both sides; h only before; g, in error before, and j only after.
+    assert_eq!(summary.computed(), 6);
+    let only = |side: &OneSide| (side.deals, [0, 1, 2].map(|metric| side.sum(metric).0));
+    assert_eq!(only(&summary.before_only), (1, [100, 1, 5]));
+    assert_eq!(only(&summary.after_only), (2, [2, 2, 2]));
 }
 
 #[test]

@@ -1,4 +1,4 @@
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::panic)]
 
 use proptest::prelude::*;
 use rollbook_ledger::evidence::EvidenceStore;
@@ -182,4 +182,88 @@ fn a_part_that_is_not_what_its_manifest_says_is_refused() {
         writer.push(&short),
         Err(SnapshotError::Encode { .. })
     ));
+}
+
+/// The documented columns: name, Parquet type, when NULL.
+fn documented() -> Vec<[String; 3]> {
+    let document = include_str!("../../../../docs/snapshots.md");
+    let (_, section) = document.split_once("## What a part holds").unwrap();
+    let rows = section.lines().skip_while(|line| !line.starts_with('|'));
+    let rows = rows.take_while(|line| line.starts_with('|')).skip(2);
+    rows.map(|row| {
+        let mut cells = row.split('|').skip(1).map(|cell| cell.trim().to_owned());
+        std::array::from_fn(|_| cells.next().unwrap())
+    })
+    .collect()
+}
+
+#[test]
+fn the_columns_of_a_part_are_the_documented_ones() {
+    let units = ["cents", "count", "text"];
+    let metrics = infos(&units.map(|unit| (unit, unit)));
+    let schema = schema(&metrics).unwrap();
+    let columns: Vec<[String; 3]> = schema
+        .get_fields()
+        .iter()
+        .map(|field| {
+            let basic = field.get_basic_info();
+            let name = match units.contains(&field.name()) {
+                true => format!("a metric in `{}`", field.name()),
+                false => format!("`{}`", field.name()),
+            };
+            let ::parquet::schema::types::Type::PrimitiveType {
+                physical_type,
+                type_length,
+                ..
+            } = field.as_ref()
+            else {
+                panic!("{} is a group", field.name());
+            };
+            let stored = match (physical_type, basic.logical_type_ref()) {
+                (Physical::FIXED_LEN_BYTE_ARRAY, None) => {
+                    format!("FIXED_LEN_BYTE_ARRAY({type_length})")
+                }
+                (physical, None) => physical.to_string(),
+                (physical, Some(LogicalType::String)) => format!("{physical} (STRING)"),
+                other => panic!("{other:?}"),
+            };
+            let null = match (basic.repetition(), field.name()) {
+                (Repetition::REQUIRED, _) => "never",
+                (Repetition::OPTIONAL, "error") => "on success",
+                (Repetition::OPTIONAL, _) => "on error",
+                other => panic!("{other:?}"),
+            };
+            [name, stored, null.to_owned()]
+        })
+        .collect();
+    assert_eq!(documented(), columns);
+}
+
+#[test]
+fn the_digest_of_a_row_is_over_the_documented_bytes() {
+    let values = Values {
+        numbers: vec![1250, 3],
+        texts: vec![Some("open".to_owned())],
+    };
+    let row = Row::new("7".to_owned(), None, Ok(values));
+    let text = |text: &str| [&(text.len() as u64).to_le_bytes(), text.as_bytes()].concat();
+    let number = |number: u64| number.to_le_bytes().to_vec();
+    let bytes = [
+        b"rollbook row 1\0".to_vec(),
+        text("7"),
+        text("NULL"),
+        vec![1],
+        number(2),
+        number(1250),
+        number(3),
+        number(1),
+        vec![1],
+        text("open"),
+    ]
+    .concat();
+    let digest = <sha2::Sha256 as sha2::Digest>::digest(&bytes);
+    assert_eq!(row.digest, digest[..DIGEST_BYTES]);
+    let document = include_str!("../../../../docs/snapshots.md");
+    let shown = format!("the digest `{}`", hex::encode(row.digest));
+    assert!(document.contains(&shown), "{shown}");
 }

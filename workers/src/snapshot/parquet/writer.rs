@@ -1,5 +1,6 @@
 //! Builds a part: rows in, columns of row groups out.
 
+use std::io::Write;
 use std::sync::Arc;
 
 use ::parquet::data_type::{
@@ -15,9 +16,10 @@ use crate::snapshot::calculator::MetricInfo;
 use crate::snapshot::manifest::Part;
 use crate::snapshot::row::RowFields;
 
-/// Builds one part in memory; a row takes some hundred bytes compressed.
-pub struct PartWriter {
-    writer: SerializedFileWriter<Vec<u8>>,
+/// Builds one part, in memory unless it is given another place; a row takes some hundred bytes
+/// compressed.
+pub struct PartWriter<W: Write + Send = Vec<u8>> {
+    writer: SerializedFileWriter<W>,
     metrics: Vec<MetricInfo>,
     pending: Pending,
     rows: u64,
@@ -100,7 +102,7 @@ impl Pending {
     fn write(
         &mut self,
         metrics: &[MetricInfo],
-        group: &mut SerializedRowGroupWriter<'_, Vec<u8>>,
+        group: &mut SerializedRowGroupWriter<'_, impl Write + Send>,
     ) -> Result<(), ParquetError> {
         let all =
             |column: &mut Texts| -> Vec<ByteArray> { column.take().map(ByteArray::from).collect() };
@@ -135,7 +137,7 @@ impl Pending {
     }
 }
 
-impl std::fmt::Debug for PartWriter {
+impl<W: Write + Send> std::fmt::Debug for PartWriter<W> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("PartWriter")
             .field("rows", &self.rows)
@@ -144,11 +146,36 @@ impl std::fmt::Debug for PartWriter {
 }
 
 impl PartWriter {
-    /// Starts an empty part for rows with these metrics.
+    /// Starts an empty part in memory for rows with these metrics.
     pub fn new(metrics: &[MetricInfo]) -> Result<Self, SnapshotError> {
+        Self::at(Vec::new(), metrics)
+    }
+
+    /// Ends the part and returns the file's bytes and its manifest entry, which has no address yet.
+    pub fn finish(mut self) -> Result<(Vec<u8>, Part), SnapshotError> {
+        self.flush()?;
+        let bytes = self
+            .writer
+            .into_inner()
+            .map_err(|error| encode_error(&error))?;
+        let part = Part {
+            sha256: String::new(),
+            size_bytes: bytes.len() as u64,
+            rows: self.rows,
+            first_id: self.first_id,
+            last_id: self.last_id,
+            errors: self.errors,
+        };
+        Ok((bytes, part))
+    }
+}
+
+impl<W: Write + Send> PartWriter<W> {
+    /// Starts an empty part at `out`. One row group at most is in memory.
+    pub(crate) fn at(out: W, metrics: &[MetricInfo]) -> Result<Self, SnapshotError> {
         let build = || {
             let properties = Arc::new(properties()?);
-            SerializedFileWriter::new(Vec::new(), schema(metrics)?, properties)
+            SerializedFileWriter::new(out, schema(metrics)?, properties)
         };
         Ok(Self {
             writer: build().map_err(|error| encode_error(&error))?,
@@ -213,28 +240,17 @@ impl PartWriter {
         write().map(|_| ()).map_err(|error| encode_error(&error))
     }
 
-    /// Ends the part and returns the file's bytes and its manifest entry, which has no address yet.
-    pub fn finish(mut self) -> Result<(Vec<u8>, Part), SnapshotError> {
+    /// Writes what is left and returns the place it was written to.
+    pub(crate) fn into_inner(mut self) -> Result<W, SnapshotError> {
         self.flush()?;
-        let bytes = self
-            .writer
-            .into_inner()
-            .map_err(|error| encode_error(&error))?;
-        let part = Part {
-            sha256: String::new(),
-            size_bytes: bytes.len() as u64,
-            rows: self.rows,
-            first_id: self.first_id,
-            last_id: self.last_id,
-            errors: self.errors,
-        };
-        Ok((bytes, part))
+        let inner = self.writer.into_inner();
+        inner.map_err(|error| encode_error(&error))
     }
 }
 
 /// Writes the next column of a row group; a level is 1 where a nullable column has a value.
 pub(crate) fn write_column<T: DataType>(
-    group: &mut SerializedRowGroupWriter<'_, Vec<u8>>,
+    group: &mut SerializedRowGroupWriter<'_, impl Write + Send>,
     values: &[T::T],
     levels: Option<&[i16]>,
 ) -> Result<(), ParquetError> {

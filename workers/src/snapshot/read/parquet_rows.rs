@@ -1,19 +1,22 @@
 //! Parquet as a source: one row per deal, top-level columns found by name.
 
-use ::parquet::basic::{ConvertedType, LogicalType, Type as Physical};
+mod arrow_schema;
+mod columns;
+
 use ::parquet::column::reader::ColumnReader;
-use ::parquet::data_type::ByteArray;
+use ::parquet::data_type::{ByteArray, FixedLenByteArray};
 use ::parquet::errors::ParquetError;
 use ::parquet::file::reader::{FileReader, RowGroupReader};
 use ::parquet::file::serialized_reader::SerializedFileReader;
-use ::parquet::schema::types::ColumnDescriptor;
 use bytes::Bytes;
+use uuid::Uuid;
+use uuid::fmt::Hyphenated;
 
+use self::columns::{Columns, Reading, Where};
 use super::RawDeal;
 use super::file::{Place, Scan, SourceFile};
 use crate::snapshot::SnapshotError;
 use crate::snapshot::batch::{BATCH_BYTES, BATCH_DEALS};
-use crate::snapshot::row::KeyOrder;
 use crate::snapshot::source::SnapshotSource;
 
 /// Rows of the key columns that are read together.
@@ -38,7 +41,9 @@ impl Cell {
                 Ok(text) => Ok(Some(text.to_owned())),
                 Err(_) => Err("an id, type or tenant is not UTF-8".to_owned()),
             },
-            Self::Other => Err("an id, type or tenant is neither text nor integer".to_owned()),
+            Self::Other => {
+                Err("an id, type or tenant is neither text nor integer nor UUID".to_owned())
+            }
         }
     }
 
@@ -54,24 +59,6 @@ impl Cell {
     }
 }
 
-/// The position of a column, and whether its integers are unsigned.
-#[derive(Clone, Copy, Debug)]
-struct Where {
-    index: usize,
-    unsigned: bool,
-}
-
-/// Which column of the file holds what.
-#[derive(Clone, Copy, Debug)]
-struct Columns {
-    id: Where,
-    id_order: KeyOrder,
-    deal_type: Where,
-    inventory: Where,
-    deleted_at: Option<Where>,
-    tenant: Option<Where>,
-}
-
 struct Opened {
     file: SourceFile,
     reader: SerializedFileReader<std::fs::File>,
@@ -82,7 +69,7 @@ impl Opened {
     fn open(file: SourceFile, source: &SnapshotSource) -> Result<Self, SnapshotError> {
         let reader =
             SerializedFileReader::new(file.reopen()?).map_err(|error| file.error(&error))?;
-        let columns = columns(&file, &reader, source)?;
+        let columns = Columns::of(&file, &reader, source)?;
         Ok(Self {
             file,
             reader,
@@ -100,104 +87,27 @@ impl Opened {
     }
 }
 
-fn columns(
-    file: &SourceFile,
-    reader: &SerializedFileReader<std::fs::File>,
-    source: &SnapshotSource,
-) -> Result<Columns, SnapshotError> {
-    let schema = reader.metadata().file_metadata().schema_descr_ptr();
-    let find = |name: &str| {
-        let mut columns = schema.columns().iter().enumerate();
-        columns.find(|(_, column)| {
-            column.path().parts().len() == 1 && column.name() == name && column.max_rep_level() == 0
-        })
-    };
-    let table = &source.table;
-    let need = |name: &str| {
-        find(name).ok_or_else(|| file.error(&format!("it has no plain column `{name}`")))
-    };
-    // What is compared or shown as text must be exact: only texts and whole numbers are accepted.
-    let key = |name: &str| {
-        let (index, column) = need(name)?;
-        let unsigned = unsigned(column).map_err(|kind| {
-            file.error(&format!(
-                "column `{name}` is {kind}; ids, types and tenants are texts or whole numbers: cast it where the file is written"
-            ))
-        })?;
-        let of_integers = matches!(column.physical_type(), Physical::INT32 | Physical::INT64);
-        Ok::<_, SnapshotError>((Where { index, unsigned }, of_integers))
-    };
-    let any = |index: usize| Where {
-        index,
-        unsigned: false,
-    };
-    let (id, of_integers) = key(&table.id)?;
-    let tenant = match source.tenant {
-        Some(_) => Some(key(&table.tenant_id)?.0),
-        None => None,
-    };
-    let deleted_at = table.deleted_at.as_deref().and_then(find);
-    Ok(Columns {
-        id,
-        id_order: match of_integers {
-            true => KeyOrder::Integer,
-            false => KeyOrder::Bytes,
-        },
-        deal_type: key(&table.deal_type)?.0,
-        inventory: any(need(&table.inventory)?.0),
-        deleted_at: deleted_at.map(|(index, _)| any(index)),
-        tenant,
+/// A UUID of 16 bytes as its usual text, hyphenated and in lower case, which orders as the bytes
+/// do.
+fn uuid_cell(value: &FixedLenByteArray) -> Cell {
+    Uuid::from_slice(value.data()).map_or(Cell::Other, |uuid| {
+        let mut text = vec![0; Hyphenated::LENGTH];
+        uuid.hyphenated().encode_lower(&mut text);
+        Cell::Text(ByteArray::from(text))
     })
-}
-
-/// Whether the integers of a column are unsigned. `Err` names a type whose values are stored as
-/// texts or integers but mean neither.
-fn unsigned(column: &ColumnDescriptor) -> Result<bool, String> {
-    let of_bytes = matches!(
-        column.physical_type(),
-        Physical::BYTE_ARRAY | Physical::FIXED_LEN_BYTE_ARRAY
-    );
-    let is_decimal = column.converted_type() == ConvertedType::DECIMAL
-        || matches!(column.logical_type_ref(), Some(LogicalType::Decimal { .. }));
-    if is_decimal && (of_bytes || column.type_scale() != 0) {
-        return Err(format!(
-            "DECIMAL({}, {})",
-            column.type_precision(),
-            column.type_scale()
-        ));
-    }
-    match column.converted_type() {
-        ConvertedType::UINT_8
-        | ConvertedType::UINT_16
-        | ConvertedType::UINT_32
-        | ConvertedType::UINT_64 => return Ok(true),
-        time @ (ConvertedType::DATE
-        | ConvertedType::TIME_MILLIS
-        | ConvertedType::TIME_MICROS
-        | ConvertedType::TIMESTAMP_MILLIS
-        | ConvertedType::TIMESTAMP_MICROS) => return Err(time.to_string()),
-        _ => {}
-    }
-    match column.logical_type_ref() {
-        Some(LogicalType::Integer(integer)) => Ok(!integer.is_signed),
-        Some(LogicalType::Date) => Err("DATE".to_owned()),
-        Some(LogicalType::Time { .. }) => Err("TIME".to_owned()),
-        Some(LogicalType::Timestamp { .. }) => Err("TIMESTAMP".to_owned()),
-        _ => Ok(false),
-    }
 }
 
 /// One column of a row group, read in step with the others.
 struct Column {
     reader: ColumnReader,
-    unsigned: bool,
+    reading: Reading,
 }
 
 impl Column {
     fn open(group: &dyn RowGroupReader, place: Where) -> Result<Self, ParquetError> {
         Ok(Self {
             reader: group.get_column_reader(place.index)?,
-            unsigned: place.unsigned,
+            reading: place.reading,
         })
     }
 
@@ -246,7 +156,8 @@ impl Column {
                 }
             }};
         }
-        let unsigned = self.unsigned;
+        let unsigned = self.reading == Reading::Unsigned;
+        let is_uuid = self.reading == Reading::Uuid;
         Ok(match &mut self.reader {
             ColumnReader::ByteArrayColumnReader(reader) => read!(reader, Cell::Text),
             ColumnReader::Int64ColumnReader(reader) => {
@@ -265,6 +176,9 @@ impl Column {
             ColumnReader::Int96ColumnReader(reader) => read!(reader, |_| Cell::Other),
             ColumnReader::FloatColumnReader(reader) => read!(reader, |_| Cell::Other),
             ColumnReader::DoubleColumnReader(reader) => read!(reader, |_| Cell::Other),
+            ColumnReader::FixedLenByteArrayColumnReader(reader) if is_uuid => {
+                read!(reader, |value| uuid_cell(&value))
+            }
             ColumnReader::FixedLenByteArrayColumnReader(reader) => read!(reader, |_| Cell::Other),
         })
     }

@@ -134,3 +134,49 @@ fn small_inventories_make_batches_of_so_many_rows() {
     let found = batches(&[3; BATCH_ROWS * 2 + 7], 1);
     assert_eq!(found, [(256, 768), (256, 768), (6, 18)]);
 }
+
+/// A UUID whose text has letters and leading zeros.
+const UUID_BYTES: [u8; 16] = [
+    0x00, 0x01, 0xf3, 0xb2, 0, 0, 0x40, 0, 0x80, 0, 0, 0, 0, 0, 0, 0xff,
+];
+
+#[test]
+fn uuids_are_read_as_hyphenated_texts_in_lower_case() {
+    use ::parquet::data_type::FixedLenByteArrayType;
+    let read = |declared: &str, bytes: &[u8]| {
+        let id = FixedLenByteArray::from(ByteArray::from(bytes.to_vec()));
+        id_of::<FixedLenByteArrayType>(declared, id)
+    };
+    let uuid = read("FIXED_LEN_BYTE_ARRAY (16) id (UUID)", &UUID_BYTES);
+    assert_eq!(uuid.as_deref(), Ok("0001f3b2-0000-4000-8000-0000000000ff"));
+    let bare = read("FIXED_LEN_BYTE_ARRAY (16) id", &UUID_BYTES).unwrap_err();
+    assert!(
+        bare.contains("column `id` is FIXED_LEN_BYTE_ARRAY(16) without the logical type UUID"),
+        "{bare}"
+    );
+    let short = read("FIXED_LEN_BYTE_ARRAY (4) id", &[1, 2, 3, 4]).unwrap_err();
+    assert!(short.contains("FIXED_LEN_BYTE_ARRAY(4)"), "{short}");
+}
+
+/// Written by pyarrow 18, which names the extension type `arrow.uuid` in its own schema only.
+const ARROW_UUIDS: &[u8] = include_bytes!("arrow-uuid.parquet");
+
+#[test]
+fn uuids_that_only_the_schema_of_arrow_names_are_read_as_well() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("deals.parquet");
+    std::fs::write(&path, ARROW_UUIDS).unwrap();
+    let source = SnapshotSource::new(format!("parquet:{}", path.display()));
+    let file = SourceFile::open(&path).unwrap();
+    let mut rows = Rows::open(file, source, 0, 3).unwrap();
+    let ids: Vec<_> = rows.next_batch().unwrap();
+    let ids: Vec<_> = ids.iter().map(|deal| deal.id.as_str()).collect();
+    assert_eq!(
+        ids,
+        [
+            "0001f3b2-0000-4000-8000-0000000000ff",
+            "7f000000-0000-4000-8000-00000000000a",
+            "f0e1d2c3-b4a5-4697-8899-aabbccddeeff",
+        ]
+    );
+}
