@@ -9,6 +9,10 @@ section() { printf '\n── %s\n' "$*"; }
 field() { python3 "$repo/tools/demo.d/read.py" field "$1"; }
 read_status() { python3 "$repo/tools/demo.d/read.py" "$1" <"$demo_dir/status.json"; }
 
+# moment NAME ROLLOUT [STEP|GATE] : runs the program in DEMO_MOMENTS, if any, at a point where people look at the
+# rollout, and waits for it: opened, manual and gate (before they are answered), watching, ended.
+moment() { [ -z "${DEMO_MOMENTS:-}" ] || "$DEMO_MOMENTS" "$@" </dev/null; }
+
 # The health of both services, as one JSON object.
 services_now() {
     printf '{"staging": %s, "production": %s}\n' "$(fetch "$staging_url/health")" "$(fetch "$production_url/health")"
@@ -32,11 +36,14 @@ drive() {
                     outcome=$name
                     return
                     ;;
+                watching) moment watching "$rollout" "$name" ;;
                 manual)
+                    moment manual "$rollout" "$name"
                     answer_checklist "$rollout" "$name" "$who"
                     acted=1
                     ;;
                 gate)
+                    moment gate "$rollout" "$name"
                     sign "$rollout" "$name" "$who"
                     acted=1
                     ;;

@@ -2,7 +2,8 @@
 
     read.py field NAME        the value at a name; dots descend, `last` is a list's last item
     read.py pending           what is waited for, one per line, from `rollbook status ROLLOUT --json`:
-                              closed OUTCOME | gate ID PERSON,PERSON | manual ID PERSON,PERSON | stuck WHAT WHY
+                              closed OUTCOME | gate ID PERSON,PERSON | manual ID PERSON,PERSON | stuck WHAT WHY;
+                              and which watch runs: watching ID
     read.py step ID           a step's status and verdict
     read.py times             a table of the steps' durations
     read.py comparison        the latest comparison: counts and totals by deal type
@@ -57,6 +58,9 @@ def pending(answer):
         yield f"closed {answer['data']['outcome']}"
         return
     kinds = {step["step"]: step["kind"] for step in steps(answer)}
+    for step in steps(answer):
+        if step["kind"] == "watch" and step["status"] == "running":
+            yield f"watching {step['step']}"
     for blocked in answer.get("blocked", []):
         what, _, name = blocked["what"].partition(" ")
         who = blocked.get("who", [])

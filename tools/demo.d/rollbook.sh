@@ -21,6 +21,7 @@ open_rollout() {
     rollout=$(rollbook open "$repo/runbooks/deal-type-awareness.yaml" --env "$environment" \
         "${arguments[@]}" --as "$operator" --json | field rollout)
     say "$operator opened rollout $rollout"
+    moment opened "$rollout"
     rollbook start "$rollout" --as "$operator"
 }
 
