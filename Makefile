@@ -6,7 +6,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup build test demo demo-regression storm torn full release bench lint clean
+.PHONY: help setup build test demo demo-regression screenshots storm torn full release bench lint clean
 
 TOOLS := $(or $(ROLLBOOK_TOOLS_DIR),.tools)
 # Exports the paths of nats-server and PostgreSQL that tools/install found.
@@ -29,6 +29,9 @@ demo: setup build ## Run the deal-type-awareness rollout for real, staging then 
 
 demo-regression: setup build ## The demo with a 7 % cost regression: caught, blocked, rolled back
 	@$(WITH_TOOLS) tools/demo-regression
+
+screenshots: setup build ## Draw what people see of both demos, terminals and report: DIR=.screenshots
+	@$(WITH_TOOLS) tools/screenshots $(or $(DIR),.screenshots)
 
 storm: setup build ## Inject faults while rollouts run, and judge the result: FAULTS=8 SEED=1 PAUSE=40 (seconds at most) LAYOUT=up|one|three RESUME=1
 	@$(WITH_TOOLS) "$${CARGO_TARGET_DIR:-target}/debug/rollbook-loadtest" storm --dir "$${CARGO_TARGET_DIR:-target}/storm" \
@@ -57,6 +60,6 @@ lint: ## Check format and clippy, warnings denied
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 
-clean: ## Remove build output and the demo's files, keep the installed tools
-	rm -rf .demo
+clean: ## Remove build output, pictures and the demo's files, keep the installed tools
+	rm -rf .demo .screenshots
 	cargo clean

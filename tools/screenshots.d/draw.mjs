@@ -51,21 +51,18 @@ async function draw({ columns, rows, bytes, all }) {
   await new Promise((done) => terminal.write(bytes, done));
   if (all) {
     const { active } = terminal.buffer;
-    let used = active.length;
-    while (used > 1 && active.getLine(used - 1).translateToString(true) === "") used -= 1;
-    terminal.resize(columns, used);
-    terminal.scrollToTop();
+    // As many rows as were written, so that nothing is scrolled away.
+    terminal.resize(columns, active.baseY + active.cursorY + 1);
   }
   await new Promise((done) => setTimeout(done, 150));
   const grid = screen.querySelector(".xterm-screen").getBoundingClientRect();
-  const box = { width: grid.width + 24, height: grid.height + 24 };
-  return box;
+  return { width: grid.width + 24, height: grid.height + 24 };
 }
 
 async function terminals(browser) {
   await browser.go("about:blank");
   await browser.evaluate(text(join(packages, "@xterm/xterm/lib/xterm.js")));
-  const style = JSON.stringify(text(join(packages, "@xterm/xterm/css/xterm.css")));
+  const style = JSON.stringify(`${text(join(packages, "@xterm/xterm/css/xterm.css"))} .scrollbar { display: none }`);
   await browser.evaluate(`document.head.append(Object.assign(document.createElement("style"), { textContent: ${style} }))`);
   await browser.evaluate(`globalThis.draw = ${draw}; null`);
   for (const file of readdirSync(recorded).filter((name) => name.endsWith(".jsonl"))) {

@@ -56,7 +56,7 @@ write_fonts_conf() {
 <fontconfig>
   <dir prefix="relative">fonts/fonts</dir>
   <dir prefix="relative">node_modules/dejavu-fonts-ttf/ttf</dir>
-  <cachedir prefix="relative">fonts-cache</cachedir>
+  <cachedir>$drawing/fonts-cache</cachedir>
   <alias><family>system-ui</family><prefer><family>Open Sans</family></prefer></alias>
   <alias><family>sans-serif</family><prefer><family>Open Sans</family></prefer></alias>
   <alias><family>monospace</family><prefer><family>DejaVu Sans Mono</family></prefer></alias>
