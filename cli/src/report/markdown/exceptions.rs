@@ -16,16 +16,7 @@ pub(super) fn exceptions(
     detail: &RolloutDetail,
     timeline: &[TimelineRow],
 ) -> std::fmt::Result {
-    let mut found = Vec::new();
-    for phase in &detail.phases {
-        for step in &phase.steps {
-            of_step(step, timeline, &mut found);
-        }
-        if let Some(gate) = &phase.gate_detail {
-            of_gate(gate, timeline, &mut found);
-        }
-    }
-    of_people(detail, &mut found);
+    let found = found(detail, timeline);
     writeln!(out, "\n## Exceptions\n")?;
     if found.is_empty() {
         return writeln!(
@@ -37,6 +28,21 @@ pub(super) fn exceptions(
         writeln!(out, "- {text}")?;
     }
     Ok(())
+}
+
+/// A sentence for each exception.
+pub(in crate::report) fn found(detail: &RolloutDetail, timeline: &[TimelineRow]) -> Vec<String> {
+    let mut found = Vec::new();
+    for phase in &detail.phases {
+        for step in &phase.steps {
+            of_step(step, timeline, &mut found);
+        }
+        if let Some(gate) = &phase.gate_detail {
+            of_gate(gate, timeline, &mut found);
+        }
+    }
+    of_people(detail, &mut found);
+    found
 }
 
 fn of_step(step: &StepRow, timeline: &[TimelineRow], found: &mut Vec<String>) {

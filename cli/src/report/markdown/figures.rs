@@ -37,7 +37,7 @@ pub(super) fn health(out: &mut String, detail: &RolloutDetail) -> std::fmt::Resu
     }
     writeln!(
         out,
-        "\n## What health was deducted for\n\n| Points | Reason | Where | Why |\n|---|---|---|---|"
+        "\n## What health was deducted for\n\n| Points | Reason | Where | Why |\n|---:|---|---|---|"
     )?;
     for deduction in &detail.health_detail.deductions.0 {
         writeln!(
@@ -59,7 +59,7 @@ fn classes(out: &mut String, types: &[DealTypeClasses]) -> std::fmt::Result {
     }
     writeln!(
         out,
-        "\n| Deal type | Equal | Within tolerance | Ignored | Expected | Warnings | Unexpected | Regressions |\n|---|---|---|---|---|---|---|---|"
+        "\n| Deal type | Equal | Within tolerance | Ignored | Expected | Warnings | Unexpected | Regressions |\n|---|---:|---:|---:|---:|---:|---:|---:|"
     )?;
     for of in types {
         writeln!(
@@ -107,7 +107,7 @@ pub(super) fn comparisons(out: &mut String, detail: &RolloutDetail) -> std::fmt:
         )?;
         writeln!(
             out,
-            "| Deal type | Deals | Cost before | Cost after | Ratio |\n|---|---|---|---|---|"
+            "| Deal type | Deals | Cost before | Cost after | Ratio |\n|---|---:|---:|---:|---:|"
         )?;
         for total in &row.totals.0 {
             writeln!(
@@ -141,7 +141,7 @@ pub(super) fn audits(out: &mut String, detail: &RolloutDetail) -> std::fmt::Resu
     }
     writeln!(
         out,
-        "\n## Audits of deal types\n\n| Step | When | Active | Without type | Invalid | Health |\n|---|---|---|---|---|---|"
+        "\n## Audits of deal types\n\n| Step | When | Active | Without type | Invalid | Health |\n|---|---|---:|---:|---:|---|"
     )?;
     for audit in &detail.audits {
         writeln!(

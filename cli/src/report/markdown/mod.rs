@@ -1,7 +1,7 @@
 //! The report as Markdown.
 
 mod course;
-mod exceptions;
+pub(super) mod exceptions;
 mod figures;
 mod sign_offs;
 mod steps;
@@ -69,7 +69,6 @@ fn head(out: &mut String, detail: &RolloutDetail, material: &Material) -> std::f
     let as_of = &material.status.view.as_of;
     writeln!(out, "# Post-rollout report: {}\n", cell(&rollout.name))?;
     writeln!(out, "| Rollout | {} |\n|---|---|", cell(&rollout.rollout))?;
-    let outcome = outcome(detail);
     let score = rollout
         .health_score
         .map(|score| format!(" ({score} of 100)"))
@@ -80,7 +79,7 @@ fn head(out: &mut String, detail: &RolloutDetail, material: &Material) -> std::f
             format!("{} {}", rollout.runbook, rollout.runbook_version),
         ),
         ("Environment", rollout.environment.clone()),
-        ("Outcome", outcome),
+        ("Outcome", outcome(detail)),
         ("Health", format!("{}{score}", rollout.health)),
         (
             "Opened",
@@ -89,10 +88,6 @@ fn head(out: &mut String, detail: &RolloutDetail, material: &Material) -> std::f
         ("Started", time(rollout.started_at)),
         ("Closed", time(rollout.closed_at)),
         (
-            "Plan digest",
-            format!("`{}` (revision {})", rollout.plan_digest, rollout.revision),
-        ),
-        (
             "As of",
             format!("sequence {} ({})", as_of.sequence, time(as_of.recorded_at)),
         ),
@@ -100,6 +95,12 @@ fn head(out: &mut String, detail: &RolloutDetail, material: &Material) -> std::f
     for (name, value) in rows {
         writeln!(out, "| {name} | {} |", cell(&value))?;
     }
+    writeln!(
+        out,
+        "| Plan digest | `{}` (revision {}) |",
+        cell(&rollout.plan_digest),
+        rollout.revision
+    )?;
     if !rollout.summary.is_empty() {
         writeln!(out, "\n{}", cell(&rollout.summary))?;
     }
@@ -108,11 +109,13 @@ fn head(out: &mut String, detail: &RolloutDetail, material: &Material) -> std::f
 
 /// The outcome, and with it what was undone on the way: a rollout that ended well without its change
 /// must not read as if the change were in place.
-fn outcome(detail: &RolloutDetail) -> String {
+pub(super) fn outcome(detail: &RolloutDetail) -> String {
     let rollout = &detail.rollout;
-    let ended = rollout
-        .outcome
-        .map_or_else(|| rollout.status.to_string(), |outcome| outcome.to_string());
+    let ended = match rollout.outcome {
+        Some(outcome) => outcome.to_string(),
+        None => format!("not closed, {}", rollout.status),
+    };
+    let ended = ended.replace('_', " ");
     let steps = detail.phases.iter().flat_map(|phase| &phase.steps);
     let undone: Vec<&str> = steps
         .filter(|step| {
@@ -127,12 +130,23 @@ fn outcome(detail: &RolloutDetail) -> String {
         (0, []) => ended,
         (0, undone) => format!("{ended}; undone: {}", undone.join(", ")),
         (count, []) => {
-            format!("{ended}, after {count} rollbacks; every undone step was done again")
+            format!(
+                "{ended}, after {}; every undone step was done again",
+                rollbacks(count)
+            )
         }
         (count, undone) => format!(
-            "{ended}, after {count} rollbacks; undone and not done again: {}",
+            "{ended}, after {}; undone and not done again: {}",
+            rollbacks(count),
             undone.join(", ")
         ),
+    }
+}
+
+fn rollbacks(count: usize) -> String {
+    match count {
+        1 => "1 rollback".to_owned(),
+        count => format!("{count} rollbacks"),
     }
 }
 

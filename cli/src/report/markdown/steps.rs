@@ -35,18 +35,18 @@ pub(super) fn steps(out: &mut String, material: &Material) -> std::fmt::Result {
         planned(out, material, &phase.phase.phase, &phase.steps)?;
         writeln!(
             out,
-            "| Step | Kind | Result | Attempt | Duration | By | Figures and rule |\n|---|---|---|---|---|---|---|",
+            "| Step | Kind | Result | Attempt | Duration | By | Figures and rule |\n|---|---|---|---:|---:|---|---|",
         )?;
         for step in &phase.steps {
             let time = step.duration_ms.map(duration).unwrap_or_default();
             writeln!(
                 out,
-                "| {} {} | {} | {} | {} | {time} | {} | {} |",
+                "| **{}** {} | {} | {} | {} | {time} | {} | {} |",
                 cell(&step.step),
                 cell(&step.title),
                 cell(&step.kind),
                 result(step),
-                step.attempt,
+                attempt(step),
                 cell(&by(step)),
                 cell(&figures(step))
             )?;
@@ -123,7 +123,7 @@ fn answers(out: &mut String, step: &StepRow) -> std::fmt::Result {
     for item in &step.checklist.0 {
         let answer = item
             .answer
-            .map_or_else(|| "–".to_owned(), |answer| answer.to_string());
+            .map_or_else(|| "–".to_owned(), |answer| words(&answer));
         writeln!(
             out,
             "| {} | {answer} | {} |",
@@ -134,7 +134,8 @@ fn answers(out: &mut String, step: &StepRow) -> std::fmt::Result {
     Ok(())
 }
 
-/// Everything that happened to a step that did not simply run once.
+/// Everything that happened to a step that did not simply run once. A single event adds nothing to the table and to
+/// the exceptions.
 fn course(out: &mut String, step: &StepRow, timeline: &[TimelineRow]) -> std::fmt::Result {
     let is_plain = step.attempt <= 1
         && matches!(
@@ -144,9 +145,13 @@ fn course(out: &mut String, step: &StepRow, timeline: &[TimelineRow]) -> std::fm
     if is_plain {
         return Ok(());
     }
-    let rows = timeline
+    let rows: Vec<&TimelineRow> = timeline
         .iter()
-        .filter(|row| row.subject == step.step && COURSE.contains(&row.event.as_str()));
+        .filter(|row| row.subject == step.step && COURSE.contains(&row.event.as_str()))
+        .collect();
+    if rows.len() < 2 {
+        return Ok(());
+    }
     writeln!(out, "\nCourse of step {}:\n", cell(&step.step))?;
     for row in rows {
         writeln!(out, "- {} {}", time(row.recorded_at), cell(&row.sentence))?;
@@ -156,14 +161,27 @@ fn course(out: &mut String, step: &StepRow, timeline: &[TimelineRow]) -> std::fm
 
 fn result(step: &StepRow) -> String {
     match (step.status, step.verdict) {
-        (StepRowStatus::Finished, Some(verdict)) => verdict.to_string(),
+        (StepRowStatus::Finished, Some(verdict)) => words(&verdict),
         (StepRowStatus::Undone, _)
             if step.undo_verification == Some(UndoVerification::NotVerified) =>
         {
             "undone, not verified".to_owned()
         }
         (StepRowStatus::Undone, _) => "undone".to_owned(),
-        (status, _) => status.to_string(),
+        (status, _) => words(&status),
+    }
+}
+
+/// A state as prose has it: `not applicable`.
+fn words(state: &impl std::fmt::Display) -> String {
+    state.to_string().replace('_', " ")
+}
+
+/// The number of the latest attempt.
+fn attempt(step: &StepRow) -> String {
+    match step.attempt {
+        0 => "–".to_owned(),
+        attempt => attempt.to_string(),
     }
 }
 
