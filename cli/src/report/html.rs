@@ -43,13 +43,18 @@ fn summary(material: &Material) -> String {
         .health_score
         .map_or_else(String::new, |score| format!(", {score} of 100"));
     let found = exceptions::found(detail, &material.timeline).len();
+    let (span, end_of_span) = match rollout.closed_at {
+        Some(closed) => ("From start to end", Some(closed)),
+        None => (
+            "From start until now",
+            material.status.view.as_of.recorded_at,
+        ),
+    };
     let took = rollout
         .started_at
-        .zip(rollout.closed_at)
-        .and_then(|(started, closed)| {
-            u64::try_from(closed.duration_since(started).as_millis()).ok()
-        })
-        .map_or_else(|| "not closed".to_owned(), duration);
+        .zip(end_of_span)
+        .and_then(|(started, end)| u64::try_from(end.duration_since(started).as_millis()).ok())
+        .map_or_else(|| "not started".to_owned(), duration);
     let cards = [
         (end, "Outcome", escape(&ended)),
         (
@@ -62,7 +67,7 @@ fn summary(material: &Material) -> String {
             "Exceptions",
             format!("<a href=\"#exceptions\">{found}</a>"),
         ),
-        ("", "From start to end", escape(&took)),
+        ("", span, escape(&took)),
     ];
     let mut out = String::from("<dl class=\"cards\">\n");
     for (class, name, value) in cards {
@@ -78,7 +83,10 @@ fn summary(material: &Material) -> String {
 fn contents(sections: &[(String, String)]) -> String {
     let mut out = String::from("<nav aria-label=\"Sections\"><ul>\n");
     for (id, title) in sections {
-        out.push_str(&format!("<li><a href=\"#{id}\">{}</a></li>\n", escape(title)));
+        out.push_str(&format!(
+            "<li><a href=\"#{id}\">{}</a></li>\n",
+            escape(title)
+        ));
     }
     out.push_str("</ul></nav>\n");
     out
@@ -185,7 +193,12 @@ fn mark(content: &[Event]) -> Option<(&'static str, &'static str)> {
     let class = match text.as_str() {
         "pass" | "passed" | "given" | "succeeded" => "<span class=\"good\">",
         "fail" | "failed" | "error" | "refused" | "undo failed" => "<span class=\"bad\">",
-        "warning" | "inconclusive" | "skipped" | "undone" | "undone, not verified" | "voided"
+        "warning"
+        | "inconclusive"
+        | "skipped"
+        | "undone"
+        | "undone, not verified"
+        | "voided"
         | "interrupted" => "<span class=\"note\">",
         _ => return None,
     };
@@ -229,10 +242,7 @@ mod tests {
         let mut events: Vec<Event> = Parser::new_ext(text, Options::ENABLE_TABLES).collect();
         let sections = name_headings(&mut events);
         let mut out = String::new();
-        render::push_html(
-            &mut out,
-            dressed(events, contents(&sections)).into_iter(),
-        );
+        render::push_html(&mut out, dressed(events, contents(&sections)).into_iter());
         out
     }
 
@@ -249,7 +259,9 @@ mod tests {
 
     #[test]
     fn only_a_cell_that_is_nothing_else_is_marked_as_a_time_or_a_state() {
-        let page = page("| A | B |\n|---|---|\n| pass | 2026-11-29 17:16:39 UTC |\n| pass it | x |\n| fail | 2026 |\n");
+        let page = page(
+            "| A | B |\n|---|---|\n| pass | 2026-11-29 17:16:39 UTC |\n| pass it | x |\n| fail | 2026 |\n",
+        );
         assert!(page.contains("<span class=\"good\">pass</span>"), "{page}");
         assert!(page.contains("<span class=\"bad\">fail</span>"), "{page}");
         let time = "<td><time>2026-11-29 17:16:39 UTC</time></td>";

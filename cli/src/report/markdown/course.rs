@@ -1,13 +1,36 @@
-//! Rollbacks and advice, alerts, messages, the timeline.
+//! What it waits for, rollbacks and advice, alerts, messages, the timeline.
 
 use std::fmt::Write;
 
 use rollbook_ledger::projection::views::RolloutDetail;
 use rollbook_ledger::projection::words::AlertStatus;
 use rollbook_ledger::runbook::Plan;
+use rollbook_server::api::StatusAnswer;
 
 use super::super::Material;
 use super::{cell, time};
+
+/// What a rollout that is not closed waits for, and whom.
+pub(super) fn waits(out: &mut String, status: &StatusAnswer) -> std::fmt::Result {
+    if status.blocked.is_empty() || status.view.data.rollout.outcome.is_some() {
+        return Ok(());
+    }
+    writeln!(out, "\n## What it waits for\n")?;
+    for waiting in &status.blocked {
+        let blocked = &waiting.blocked;
+        writeln!(
+            out,
+            "- **{}**: {}. Who can go on: {}{}.",
+            cell(&blocked.what.to_string()),
+            cell(&blocked.why),
+            cell(&blocked.who.join(", ")),
+            blocked
+                .until
+                .map_or_else(String::new, |until| format!(", at {}", time(Some(until))))
+        )?;
+    }
+    Ok(())
+}
 
 pub(super) fn rollbacks(out: &mut String, detail: &RolloutDetail) -> std::fmt::Result {
     writeln!(out, "\n## Rolled back\n")?;

@@ -90,7 +90,28 @@ fn of_step(step: &StepRow, timeline: &[TimelineRow], found: &mut Vec<String>) {
         ));
     }
     if step.attempt > 1 {
-        found.push(format!("{name} took **{} attempts**.", step.attempt));
+        let earlier = earlier_attempts(step, timeline);
+        found.push(format!(
+            "{name} took **{} attempts**{earlier}.",
+            step.attempt
+        ));
+    }
+}
+
+/// How the attempts before the latest ended.
+fn earlier_attempts(step: &StepRow, timeline: &[TimelineRow]) -> String {
+    let start = format!("Step {} finished, ", step.step);
+    let latest = format!("attempt {}:", step.attempt);
+    let ends: Vec<String> = timeline
+        .iter()
+        .filter(|row| row.subject == step.step && row.event == "step_finished")
+        .map(|row| row.sentence.strip_prefix(&start).unwrap_or(&row.sentence))
+        .filter(|end| !end.starts_with(&latest))
+        .map(cell)
+        .collect();
+    match ends.as_slice() {
+        [] => String::new(),
+        ends => format!("; {}", ends.join("; ")),
     }
 }
 

@@ -126,12 +126,13 @@ pub(super) fn comparisons(out: &mut String, detail: &RolloutDetail) -> std::fmt:
     Ok(())
 }
 
-/// after ÷ before with two decimals, in integer arithmetic.
+/// after ÷ before to two decimals, a half up, in integer arithmetic.
 fn ratio(before: i64, after: i64) -> String {
     if before <= 0 {
         return "–".to_owned();
     }
-    let hundredths = i128::from(after) * 100 / i128::from(before);
+    let (before, after) = (i128::from(before), i128::from(after).max(0));
+    let hundredths = (after * 200 + before) / (before * 2);
     format!("{}.{:02}×", hundredths / 100, hundredths % 100)
 }
 
@@ -167,6 +168,8 @@ mod tests {
     #[test]
     fn a_ratio_has_two_decimals() {
         assert_eq!(ratio(100, 250), "2.50×");
+        assert_eq!(ratio(1_000, 1_048), "1.05×");
+        assert_eq!(ratio(200, 199), "1.00×");
         assert_eq!(ratio(0, 250), "–");
     }
 }

@@ -26,6 +26,7 @@ pub(crate) fn markdown(material: &Material) -> String {
 fn sections(out: &mut String, detail: &RolloutDetail, material: &Material) -> std::fmt::Result {
     head(out, detail, material)?;
     proof(out, material)?;
+    course::waits(out, &material.status)?;
     exceptions::exceptions(out, detail, &material.timeline)?;
     figures::success(out, detail)?;
     figures::health(out, detail)?;
