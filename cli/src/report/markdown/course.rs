@@ -108,7 +108,7 @@ pub(super) fn notices(out: &mut String, detail: &RolloutDetail, plan: &Plan) -> 
     }
     writeln!(
         out,
-        "\n## Notices\n\n| Notice | For | Channel | When | Result | Message |\n|---|---|---|---|---|---|"
+        "\n## Notices\n\n| Notice | For | Channel | When | Result | The channel's answer |\n|---|---|---|---|---|---|"
     )?;
     for row in &detail.notices {
         let specs = &plan.runbook().notices;
