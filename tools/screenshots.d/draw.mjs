@@ -14,7 +14,7 @@ import { startBrowser } from "./browser.mjs";
 
 const [drawing, recorded, pictures] = process.argv.slice(2).map((path) => resolve(path));
 
-/** The tallest picture of a page, in pixels; a longer page becomes several. */
+/** The tallest picture, in pixels. */
 const TALLEST = 3000;
 const PAPER = { paperWidth: 8.27, paperHeight: 11.69, printBackground: true, preferCSSPageSize: true };
 
@@ -29,7 +29,17 @@ async function terminal(browser, name, lines, until) {
   const bytes = `\x1b[1m$ ${command}\x1b[0m\r\n${shown.map(([, written]) => written).join("")}`;
   const box = await browser.evaluate(`draw(${JSON.stringify({ columns, rows, bytes, all: !until })})`);
   await browser.size(Math.ceil(box.width), Math.ceil(box.height));
-  save(`${name}.png`, await browser.picture(0, 0, box.width, box.height));
+  await parts(browser, name, box.width, box.height);
+}
+
+/** Saves the page as one picture, or as several with a number each if it is too tall. */
+async function parts(browser, name, width, height) {
+  const count = Math.ceil(height / TALLEST);
+  for (let part = 0; part < count; part += 1) {
+    const top = part * TALLEST;
+    const bytes = await browser.picture(0, top, width, Math.min(TALLEST, height - top));
+    save(count === 1 ? `${name}.png` : `${name}.${part + 1}.png`, bytes);
+  }
 }
 
 /** Runs in the page. Resolves to the size of the picture. */
@@ -88,10 +98,7 @@ async function screen(browser, name, width, height) {
     console.log(`screenshots: ${name} is ${wide} pixels wide on a screen of ${width}`);
     process.exitCode = 1;
   }
-  for (let top = 0, part = 1; top < tall; top += TALLEST, part += 1) {
-    const bytes = await browser.picture(0, top, width, Math.min(TALLEST, tall - top));
-    save(`${name}.${part}.png`, bytes);
-  }
+  await parts(browser, name, width, tall);
 }
 
 const scheme = (browser, value) =>
