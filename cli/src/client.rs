@@ -31,6 +31,9 @@ const SENT_AGAIN_WITHIN: Duration = Duration::from_secs(3);
 /// Characters escaped in a header, besides non-ASCII ones.
 const ESCAPED: &AsciiSet = &CONTROLS.add(b'%');
 
+/// The code of a server that does not answer.
+pub(crate) const NO_SERVER: ErrorCode = ErrorCode::new("RB-CLI-5");
+
 /// The code of answers that another version of the server gave.
 pub(crate) const NOT_UNDERSTOOD: ErrorCode = ErrorCode::new("RB-CLI-7");
 

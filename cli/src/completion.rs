@@ -7,10 +7,13 @@ use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use clap::{Arg, Command};
-use clap_complete::engine::{ArgValueCompleter, CompletionCandidate};
+use clap_complete::engine::{
+    ArgValueCompleter, CompletionCandidate, PathCompleter, ValueCompleter,
+};
 use clap_complete::env::Shells;
 use rollbook_ledger::projection::rows::{FlagRow, RolloutRow};
 use rollbook_ledger::projection::views::ViewAnswer;
+use rollbook_ledger::projection::words::RolloutStatus;
 use rollbook_server::api::StatusAnswer;
 use serde::de::DeserializeOwned;
 
@@ -63,9 +66,31 @@ fn completed(arg: Arg) -> Arg {
     arg.add(ArgValueCompleter::new(values))
 }
 
+/// The options of the line that is being typed that say which server is meant.
+fn typed_config() -> ConfigArgs {
+    let words: Vec<String> = std::env::args_os()
+        .map(|word| word.to_string_lossy().into_owned())
+        .collect();
+    let given = |option: &str| {
+        let at = words.iter().position(|word| word == option);
+        let next = at.and_then(|at| words.get(at + 1)).cloned();
+        next.or_else(|| {
+            words
+                .iter()
+                .find_map(|word| Some(word.strip_prefix(option)?.strip_prefix('=')?.to_owned()))
+        })
+    };
+    ConfigArgs {
+        server: given("--server"),
+        data_dir: given("--data-dir"),
+        config: given("--config").map(Into::into),
+        actor: None,
+    }
+}
+
 /// An answer of the server, if it comes in time.
 fn ask<T: DeserializeOwned + Send + 'static>(path: String) -> Option<T> {
-    let config = Config::load(&ConfigArgs::default()).ok()?;
+    let config = Config::load(&typed_config()).ok()?;
     let client = Client::new(&config, None).ok()?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -83,14 +108,15 @@ fn all_rollouts() -> Vec<RolloutRow> {
     answer.map(|answer| answer.data).unwrap_or_default()
 }
 
-/// The rollout that the command line names, or the newest.
+/// The rollout that the command line names, or the newest that is open, or the newest.
 fn meant() -> Option<StatusAnswer> {
     let known = all_rollouts();
     let words: BTreeSet<String> = std::env::args_os()
         .map(|word| word.to_string_lossy().into_owned())
         .collect();
     let named = known.iter().find(|row| words.contains(&row.rollout));
-    let rollout = &named.or(known.first())?.rollout;
+    let open = || known.iter().find(|row| row.status != RolloutStatus::Closed);
+    let rollout = &named.or_else(open).or(known.first())?.rollout;
     ask(format!("/v1/rollouts/{rollout}"))
 }
 
@@ -143,7 +169,9 @@ fn what(current: &OsStr) -> Vec<CompletionCandidate> {
         return Vec::new();
     };
     if std::env::args_os().any(|word| word == "plan") {
-        return rollouts(current);
+        let mut found = rollouts(current);
+        found.extend(PathCompleter::file().complete(current));
+        return found;
     }
     let phases = &status.view.data.phases;
     let steps = phases.iter().flat_map(|phase| &phase.steps);

@@ -202,6 +202,14 @@ impl Config {
         person::name(name).map_err(Failure::usage)
     }
 
+    /// Who acts, if a person is named; a name that is none is an error.
+    pub(crate) fn actor_if_named(&self) -> Result<Option<String>, Failure> {
+        match self.get("as") {
+            Some(_) => self.actor().map(Some),
+            None => Ok(None),
+        }
+    }
+
     /// The server's URL: as configured, otherwise that of the `rollbook up` in the data directory.
     pub(crate) fn server(&self) -> String {
         if let Some(server) = self.get("server") {

@@ -101,7 +101,7 @@ async fn what_people_read_of_a_rollout() {
         let mut shown = Vec::new();
         for phase in &detail.phases {
             for step in &phase.steps {
-                shown.extend(step_lines(&blocked, &plan, step));
+                shown.extend(step_lines(&blocked, Some(&plan), step));
                 let mut history = timeline.clone();
                 history.retain(|row| row.subject == step.step);
                 shown.extend(history_lines(&history));

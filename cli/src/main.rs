@@ -10,6 +10,7 @@ mod exit;
 #[allow(clippy::unwrap_used)]
 mod golden;
 mod interrupt;
+mod layout;
 mod logging;
 mod outline;
 mod print;
@@ -171,14 +172,14 @@ fn traced(runtime: &Runtime, cli: Cli, name: &str) -> Outcome {
 
 /// `rollbook` without a command; its help where no server answers.
 async fn alone(session: &Session) -> Outcome {
-    match overview::run(session).await {
-        Err(failure) if failure.exit == Exit::Unavailable && !session.json => {
-            print::note(failure.message);
-            let _ = args::command().print_help();
-            Ok(Exit::Usage)
-        }
-        outcome => outcome,
+    let outcome = overview::run(session).await;
+    if let Err(failure) = &outcome
+        && failure.code == client::NO_SERVER
+        && !session.json
+    {
+        let _ = args::command().print_help();
     }
+    outcome
 }
 
 async fn run(cli: Cli) -> Outcome {

@@ -58,7 +58,10 @@ fn parameters(plan: &Plan, out: &mut Vec<String>) {
     out.push(String::new());
     out.push(paint(BOLD, "Parameters"));
     for (name, value) in plan.params() {
-        out.extend(print::wrapped(&format!("  {name} = "), value));
+        out.extend(print::wrapped(
+            &format!("  {name} = "),
+            &describe::masked(value),
+        ));
     }
 }
 

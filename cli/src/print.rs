@@ -2,6 +2,7 @@
 //! terminal or NO_COLOR is set.
 
 use anstyle::{AnsiColor, Style};
+use rollbook_ledger::clock;
 use rollbook_ledger::journal::event_type;
 use rollbook_ledger::projection::rows::TimelineRow;
 use rollbook_proto::v1;
@@ -9,6 +10,7 @@ use rollbook_server::api::{CommandAnswer, RollbackAnswer};
 use serde::Serialize;
 
 use crate::exit::{Exit, Failure};
+use crate::{layout, terminal};
 
 /// Success.
 pub(crate) const GREEN: Style = AnsiColor::Green.on_default();
@@ -61,10 +63,19 @@ pub(crate) fn indented(text: &str) -> String {
 
 /// A time as people read it, to the second.
 pub(crate) fn time(at: jiff::Timestamp) -> String {
-    at.strftime("%Y-%m-%d %H:%M:%S UTC").to_string()
+    clock::shown(at)
 }
 
-/// An event in a sentence, where all are of one aggregate.
+/// A time as it was typed or copied from our own texts, in RFC 3339; anything else is unchanged.
+pub(crate) fn typed_time(text: &str) -> String {
+    match text.trim().strip_suffix(" UTC") {
+        Some(time) => format!("{}Z", time.replacen(' ', "T", 1)),
+        None => text.to_owned(),
+    }
+}
+
+/// An event in a sentence, where all are of one aggregate. At a terminal it is broken to fit; read
+/// by a program it is one line.
 pub(crate) fn timeline_row(row: &TimelineRow) -> String {
     event_line(row, &row.sentence)
 }
@@ -78,40 +89,29 @@ pub(crate) fn timeline_row_of_any(row: &TimelineRow) -> String {
 }
 
 fn event_line(row: &TimelineRow, text: &str) -> String {
-    format!(
-        "{:>6}.{}  {}  {:<12} {}",
-        row.sequence,
-        row.idx,
-        paint(DIM, row.recorded_at.map(time).unwrap_or_default()),
-        visible(&row.actor),
-        visible(text)
-    )
+    let at = row.recorded_at.map(time).unwrap_or_default();
+    let first = format!("{:>6}.{}  {}  ", row.sequence, row.idx, paint(DIM, at));
+    let (begins, ends) = (format!("{} ", row.actor), format!(" by {}", row.actor));
+    let is_named = row.sentence.starts_with(&begins)
+        || row.sentence.ends_with(&ends)
+        || row.sentence.contains(&format!("{ends}:"));
+    let text = if row.actor.is_empty() || is_named {
+        text.to_owned()
+    } else {
+        format!("{text} [{}]", row.actor)
+    };
+    let indent = layout::width_of(&first);
+    let width = terminal::width_if_any().unwrap_or(usize::MAX);
+    layout::wrapped(&first, &text, Style::new(), indent, width).join("\n")
 }
 
-/// The width of text where no terminal says otherwise, in columns.
+/// The width of texts that are the same at every terminal, in columns.
 pub(crate) const WIDTH: usize = 80;
 
 /// Foreign text broken into lines of at most [`WIDTH`] columns, the first after `first`, the others
 /// indented to the same column. Line breaks of the text stay.
 pub(crate) fn wrapped(first: &str, text: &str) -> Vec<String> {
-    let indent = " ".repeat(textwrap::core::display_width(first));
-    let mut lines = Vec::new();
-    for part in text.lines() {
-        let start = if lines.is_empty() { first } else { &indent };
-        let options = textwrap::Options::new(WIDTH)
-            .initial_indent(start)
-            .subsequent_indent(&indent)
-            .break_words(false);
-        lines.extend(
-            textwrap::wrap(&visible(part), options)
-                .into_iter()
-                .map(std::borrow::Cow::into_owned),
-        );
-    }
-    if lines.is_empty() {
-        lines.push(first.trim_end().to_owned());
-    }
-    lines
+    layout::wrapped(first, text, Style::new(), layout::width_of(first), WIDTH)
 }
 
 /// A value as pretty JSON.

@@ -14,8 +14,13 @@ const MIN_WIDTH: usize = 30;
 
 /// The width of the terminal at standard output; 80 columns if there is none.
 pub(crate) fn width() -> usize {
-    let size = Term::stdout().size_checked();
-    size.map_or(WIDTH, |(_, columns)| usize::from(columns).max(MIN_WIDTH))
+    width_if_any().unwrap_or(WIDTH)
+}
+
+/// The width of the terminal at standard output, if that is one.
+pub(crate) fn width_if_any() -> Option<usize> {
+    let (_, columns) = Term::stdout().size_checked()?;
+    Some(usize::from(columns).max(MIN_WIDTH))
 }
 
 /// A screen whose frame is drawn over the one before.

@@ -92,6 +92,11 @@ pub fn to_proto(time: Timestamp) -> rollbook_proto::Timestamp {
     }
 }
 
+/// Returns a time as texts for people have it, to the second.
+pub fn shown(at: Timestamp) -> String {
+    at.strftime("%Y-%m-%d %H:%M:%S UTC").to_string()
+}
+
 /// Converts a protobuf timestamp; `None` if it is absent or out of range.
 pub fn from_proto(time: Option<&rollbook_proto::Timestamp>) -> Option<Timestamp> {
     let time = time?;

@@ -26,4 +26,7 @@ pub(crate) struct EvidenceGetArgs {
     /// File to write; one that exists is kept [default: standard output]
     #[arg(long, short, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,
+    /// Replace the file if it exists
+    #[arg(long, requires = "output")]
+    pub(crate) force: bool,
 }

@@ -3,6 +3,7 @@
 mod data;
 mod environment;
 mod evidence;
+mod examples;
 mod flag;
 mod help;
 mod process;

@@ -6,6 +6,9 @@ use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Args, ValueEnum};
 use rollbook_ledger::runbook::RollbackLevel;
 
+/// The longest that a command waits: ten years, which every clock can add.
+const MAX_WAIT_SECONDS: u64 = 315_360_000;
+
 /// Which rollout; the only open one when left out.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct RolloutArg {
@@ -39,7 +42,12 @@ pub(crate) struct RunArgs {
     #[command(flatten)]
     pub(crate) open: OpenArgs,
     /// Give up waiting after this many seconds
-    #[arg(long, default_value_t = 3600, value_name = "SECONDS")]
+    #[arg(
+        long,
+        default_value_t = 3600,
+        value_name = "SECONDS",
+        value_parser = clap::value_parser!(u64).range(..=MAX_WAIT_SECONDS)
+    )]
     pub(crate) timeout: u64,
 }
 
@@ -368,7 +376,7 @@ pub(crate) struct StatusArgs {
     #[arg(long)]
     pub(crate) watch: bool,
     /// Wait until the rollout is over or a person is needed, at most this many seconds
-    #[arg(long, value_name = "SECONDS")]
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(..=MAX_WAIT_SECONDS))]
     pub(crate) wait: Option<u64>,
 }
 

@@ -182,14 +182,14 @@ pub(crate) async fn requests(session: &Session, args: RequestsArgs) -> Outcome {
             "{:<13} {:<10} {} · {} by {}, {} {due}: {}",
             row.request,
             row.status,
-            row.aggregate,
-            row.what,
-            row.made_by,
+            print::visible(&row.aggregate),
+            print::visible(&row.what),
+            print::visible(&row.made_by),
             match row.kind {
                 RequestKind::Confirm => "until",
                 RequestKind::Review => "to be reviewed by",
             },
-            row.reason
+            print::visible(&row.reason)
         ));
     }
     if answer.data.is_empty() {
@@ -218,7 +218,11 @@ pub(crate) fn review_text(row: &RequestRow) -> String {
     };
     format!(
         "review {0} of {1}: {2} used break-glass to {3} ({4}), which somebody else must review by {due}: rollbook review {0}{rollout} --agree --note … --as <person>",
-        row.request, row.aggregate, row.made_by, row.what, row.reason
+        row.request,
+        print::visible(&row.aggregate),
+        print::visible(&row.made_by),
+        print::visible(&row.what),
+        print::visible(&row.reason)
     )
 }
 

@@ -1,19 +1,21 @@
 //! `evidence`: lists the pieces of a rollout, and fetches one.
 
 use std::collections::BTreeSet;
-use std::fs::OpenOptions;
-use std::io::Write;
-use std::path::Path;
+use std::fs::File;
+use std::io::{BufRead, BufReader, ErrorKind, IsTerminal, Seek, SeekFrom, Write};
 
+use futures::StreamExt;
 use rollbook_ledger::evidence::is_address;
 use rollbook_ledger::journal::event_type;
 use rollbook_proto::v1::Event;
 use serde::Serialize;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
+use tempfile::NamedTempFile;
 
 use super::Session;
-use super::log::each_line;
+use super::log::each_commit;
+use super::new_file::NewFile;
 use crate::args::{EvidenceCommand, EvidenceGetArgs};
 use crate::exit::{Exit, Failure, Outcome};
 use crate::print::{self, line};
@@ -50,7 +52,7 @@ async fn pieces(session: &Session, id: &str) -> Result<Vec<Piece>, Failure> {
     let response = session.client.stream("/v1/log", &query).await?;
     let mut found: Vec<Piece> = Vec::new();
     let mut known = BTreeSet::new();
-    each_line(response, |text| {
+    each_commit(response, |text| {
         let line: Value = serde_json::from_str(text).unwrap_or_default();
         let sequence = line["sequence"].as_u64().unwrap_or_default();
         let commit = &line["commit"];
@@ -59,9 +61,8 @@ async fn pieces(session: &Session, id: &str) -> Result<Vec<Piece>, Failure> {
                 .map_or("unknown", |event| event_type(&event));
             // proto3 JSON has exactly one key: the kind.
             let fields = event.as_object().and_then(|kind| kind.values().next());
-            let part = fields
-                .map(|fields| &fields["stepId"])
-                .and_then(Value::as_str);
+            let named_by = |name| fields.and_then(|fields| fields[name].as_str());
+            let part = named_by("stepId").or_else(|| named_by("gateId"));
             let of = format!("{name} {}", part.unwrap_or_default());
             named(event, sequence, of.trim_end(), &mut found);
         }
@@ -127,41 +128,86 @@ async fn list(session: &Session, rollout: Option<&str>) -> Outcome {
 }
 
 async fn get(session: &Session, args: EvidenceGetArgs) -> Outcome {
-    if let Some(file) = &args.output
-        && file.exists()
-    {
-        return Err(Failure::own(
-            Exit::Usage,
-            "RB-CLI-103",
-            format!("{} exists and is kept; name another file", file.display()),
-        ));
-    }
+    let target = match &args.output {
+        Some(file) => Some(NewFile::new(file, args.force)?),
+        None => None,
+    };
     let sha256 = whole(session, &args).await?;
-    let path = format!("/v1/evidence/{sha256}");
-    let bytes = session.client.bytes(&path, &[]).await?;
-    let found = hex::encode(Sha256::digest(&bytes));
-    if found != sha256 {
-        return Err(Failure::own(
-            Exit::Integrity,
-            "RB-CLI-104",
-            format!(
-                "{} bytes arrived under the name {sha256}, but theirs is {found}; nothing is written: the evidence store or the way to it alters data",
-                bytes.len()
-            ),
-        ));
-    }
-    match &args.output {
-        Some(file) => {
-            write(file, &bytes)?;
-            print::note(format!("wrote {} ({} bytes)", file.display(), bytes.len()));
+    // Checked before anybody gets a byte of it.
+    let checked = match &target {
+        Some(target) => target.begin()?,
+        None => NamedTempFile::new().map_err(|error| not_kept(&error))?,
+    };
+    let size = download(session, &sha256, checked.as_file()).await?;
+    match (target, &args.output) {
+        (Some(target), Some(file)) => {
+            target.finish(checked)?;
+            print::note(format!("wrote {} ({size} bytes)", file.display()));
         }
-        // A reader that has gone away is not an error.
-        None => {
-            let mut out = std::io::stdout().lock();
-            let _ = out.write_all(&bytes).and_then(|()| out.flush());
-        }
+        _ => show(checked.as_file(), std::io::stdout().is_terminal())?,
     }
     Ok(Exit::Success)
+}
+
+/// Writes a piece to a file and compares it with its digest; returns its size.
+async fn download(session: &Session, sha256: &str, mut file: &File) -> Result<u64, Failure> {
+    let path = format!("/v1/evidence/{sha256}");
+    let mut bytes = session.client.stream(&path, &[]).await?.bytes_stream();
+    let (mut digest, mut size) = (Sha256::new(), 0_u64);
+    while let Some(chunk) = bytes.next().await {
+        let chunk = chunk.map_err(|error| {
+            Failure::own(
+                Exit::Unavailable,
+                "RB-CLI-103",
+                format!(
+                    "evidence {sha256} broke off after {size} bytes ({}); ask again",
+                    error.without_url()
+                ),
+            )
+        })?;
+        digest.update(&chunk);
+        size = size.saturating_add(u64::try_from(chunk.len()).unwrap_or(u64::MAX));
+        file.write_all(&chunk).map_err(|error| not_kept(&error))?;
+    }
+    let found = hex::encode(digest.finalize());
+    if found == sha256 {
+        return Ok(size);
+    }
+    Err(Failure::own(
+        Exit::Integrity,
+        "RB-CLI-104",
+        format!(
+            "{size} bytes arrived under the name {sha256}, but theirs is {found}; nothing is written: the evidence store or the way to it alters data"
+        ),
+    ))
+}
+
+fn not_kept(error: &std::io::Error) -> Failure {
+    Failure::own(
+        Exit::Unavailable,
+        "RB-CLI-108",
+        format!("the evidence cannot be written: {error}; make room, or name another --output"),
+    )
+}
+
+/// Prints a piece; at a terminal with its control characters shown. A reader that has gone away is
+/// not an error.
+fn show(mut file: &File, at_terminal: bool) -> Result<(), Failure> {
+    file.seek(SeekFrom::Start(0))
+        .map_err(|error| not_kept(&error))?;
+    let mut out = std::io::stdout().lock();
+    let copied = if at_terminal {
+        let lines = BufReader::new(file).split(b'\n');
+        lines.map_while(Result::ok).try_for_each(|bytes| {
+            writeln!(out, "{}", print::visible(&String::from_utf8_lossy(&bytes)))
+        })
+    } else {
+        std::io::copy(&mut file, &mut out).map(|_| ())
+    };
+    match copied.and_then(|()| out.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(not_kept(&error)),
+        _ => Ok(()),
+    }
 }
 
 /// The whole digest, from its beginning if need be.
@@ -204,20 +250,4 @@ async fn whole(session: &Session, args: &EvidenceGetArgs) -> Result<String, Fail
             ),
         )),
     }
-}
-
-/// Writes a file that does not exist yet.
-fn write(file: &Path, bytes: &[u8]) -> Result<(), Failure> {
-    let written = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .open(file)
-        .and_then(|mut out| out.write_all(bytes));
-    written.map_err(|error| {
-        Failure::own(
-            Exit::Usage,
-            "RB-CLI-50",
-            format!("{}: cannot be written: {error}", file.display()),
-        )
-    })
 }

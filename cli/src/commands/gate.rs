@@ -3,6 +3,7 @@
 
 use std::io::{BufRead, IsTerminal, Write};
 
+use anstyle::Style;
 use rollbook_ledger::ids::PhaseId;
 use rollbook_ledger::rollout::{Command, GatePresentation};
 use rollbook_server::api::GateAnswer;
@@ -12,6 +13,7 @@ use super::Session;
 use crate::args::{ApproveArgs, GateArgs};
 use crate::exit::{Exit, Failure, Outcome};
 use crate::print::{self, BOLD, DIM, GREEN, RED, YELLOW, line, paint};
+use crate::{layout, terminal};
 
 /// A gate's id as typed, with or without the prefix `gate/`.
 pub(crate) fn gate_id(text: &str) -> Result<PhaseId, Failure> {
@@ -107,6 +109,20 @@ fn confirm_at_terminal(
     ))
 }
 
+/// Prints a text of others after `first`, broken to fit.
+fn told(first: &str, text: &str) {
+    told_in(Style::new(), first, text);
+}
+
+fn told_in(style: Style, first: &str, text: &str) {
+    if text.is_empty() {
+        return;
+    }
+    for text in layout::wrapped(first, text, style, 4, terminal::width()) {
+        line(text);
+    }
+}
+
 fn show(answer: &GateAnswer) {
     let GatePresentation {
         rollout,
@@ -127,32 +143,29 @@ fn show(answer: &GateAnswer) {
         "{} of {rollout} in {environment}",
         paint(BOLD, format!("gate {gate}"))
     ));
-    line(format!("statement: {}", print::visible(statement)));
+    told("statement: ", statement);
     let roles: Vec<String> = sign_offs
         .iter()
-        .map(|rule| format!("{} × {}", rule.quorum, print::visible(&rule.role)))
+        .map(|rule| format!("{} × {}", rule.quorum, rule.role))
         .collect();
-    line(format!("sign-offs: {}", roles.join(", ")));
-    line(format!("plan: {plan_digest}, revision {revision}"));
+    told("sign-offs: ", &roles.join(", "));
+    line(format!("plan: revision {revision}, {plan_digest}"));
+    line(format!("  rollbook plan {rollout} --full shows it"));
     for revised in revisions {
-        line(format!(
-            "revision {} by {}, accepted by {}: {} (plan {})",
-            revised.revision,
-            print::visible(&revised.by),
-            print::visible(&revised.accepted_by),
-            print::visible(&revised.reason),
-            revised.plan_digest,
-        ));
+        told(
+            &format!("revision {} ", revised.revision),
+            &format!(
+                "by {}, accepted by {}: {}",
+                revised.by, revised.accepted_by, revised.reason
+            ),
+        );
         for change in &revised.changes {
-            line(format!("  {}", print::visible(change)));
+            told("    ", change);
         }
     }
     for check in checks {
         let style = if check.holds { GREEN } else { RED };
-        line(format!(
-            "check: {}",
-            paint(style, print::visible(&check.says))
-        ));
+        told_in(style, "", &check.says);
     }
     for step in steps {
         let style = if step.status == "succeeded" {
@@ -160,38 +173,44 @@ fn show(answer: &GateAnswer) {
         } else {
             YELLOW
         };
-        line(format!(
-            "step {} {}, attempt {}: {} {}",
-            step.step,
-            paint(style, &step.status),
-            step.attempt,
-            print::visible(&step.title),
-            paint(DIM, print::visible(&step.message)),
-        ));
+        told(
+            &format!("step {} {} ", step.step, paint(style, &step.status)),
+            &match step.attempt {
+                0 | 1 => step.title.clone(),
+                attempt => format!("{} (attempt {attempt})", step.title),
+            },
+        );
+        told_in(DIM, "    ", &step.message);
     }
     for piece in evidence {
-        line(format!(
-            "evidence {}: {} {} ({} bytes{})",
-            piece.step,
-            piece.sha256,
-            print::visible(&piece.name),
-            piece.size_bytes,
-            if piece.truncated { ", cut" } else { "" },
-        ));
+        told(
+            &format!("evidence of step {}: ", piece.step),
+            &format!(
+                "{} ({} bytes{})",
+                piece.name,
+                piece.size_bytes,
+                if piece.truncated { ", cut" } else { "" },
+            ),
+        );
+        line(paint(DIM, format!("    {}", piece.sha256)));
     }
     if *evidence_left_out > 0 {
-        line(format!(
-            "evidence: {evidence_left_out} further pieces are not listed (together {evidence_left_out_sha256}); `rollbook show STEP` has them"
-        ));
+        told(
+            "evidence: ",
+            &format!(
+                "{evidence_left_out} further pieces are not listed (together {evidence_left_out_sha256}); `rollbook show STEP` has them"
+            ),
+        );
     }
     if answer.unread > 0 {
-        line(paint(
+        told_in(
             YELLOW,
-            format!(
-                "evidence: {} pieces are there and were not read, because they are too large",
+            "evidence: ",
+            &format!(
+                "{} pieces are there and were not read, because they are too large",
                 answer.unread
             ),
-        ));
+        );
     }
     if let Some(hold) = &answer.hold {
         line(paint(YELLOW, format!("cannot be signed now: {}", hold.why)));

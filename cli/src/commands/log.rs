@@ -41,17 +41,9 @@ pub(crate) async fn log(session: &Session, args: LogArgs) -> Outcome {
         query.push(("aggregate", aggregate.clone()));
     }
     let is_whole = query.len() == 3 && args.after == 0 && !args.follow;
-    let (mut found, mut last, mut reason) = (false, args.after, None);
+    let (mut found, mut last) = (false, args.after);
     let response = session.client.stream("/v1/log", &query).await?;
-    let read = each_line(response, |text| {
-        if let Ok(ended) = serde_json::from_str::<ErrorBody>(text) {
-            reason = Some(Failure::whole(
-                Exit::from(ended.class),
-                ended.code,
-                ended.message,
-            ));
-            return;
-        }
+    let read = each_commit(response, |text| {
         found = true;
         last = sequence_of(text).unwrap_or(last);
         if session.json {
@@ -63,7 +55,7 @@ pub(crate) async fn log(session: &Session, args: LogArgs) -> Outcome {
         }
     })
     .await;
-    if let Err(failure) = reason.map_or(read, Err) {
+    if let Err(failure) = read {
         let again = session.client.typed_with(&["--after", &last.to_string()]);
         let message = format!("{}; continue with: {again}", failure.message);
         return Err(Failure { message, ..failure });
@@ -90,7 +82,7 @@ fn sequence_of(text: &str) -> Option<u64> {
 /// A time as typed: RFC 3339, or a span before now.
 fn moment(name: &str, text: &str, now: Timestamp) -> Result<Timestamp, Failure> {
     let ago = |span: Span| now.checked_sub(span.to_signed()).ok();
-    let found = text
+    let found = print::typed_time(text)
         .parse::<Timestamp>()
         .ok()
         .or_else(|| text.parse::<Span>().ok().and_then(ago));
@@ -135,6 +127,29 @@ pub(crate) fn sentences(text: &str, args: &LogArgs) -> Vec<String> {
             None => print::timeline_row_of_any(&row),
         })
         .collect()
+}
+
+/// Calls `each` for every commit of an answer of the log. Fails if the answer does not end as it
+/// should; what came before was complete.
+pub(crate) async fn each_commit(
+    response: reqwest::Response,
+    mut each: impl FnMut(&str),
+) -> Result<(), Failure> {
+    let mut reason = None;
+    let read = each_line(response, |text| {
+        if reason.is_some() {
+            return;
+        }
+        match serde_json::from_str::<ErrorBody>(text) {
+            Ok(ended) => {
+                let exit = Exit::from(ended.class);
+                reason = Some(Failure::whole(exit, ended.code, ended.message));
+            }
+            Err(_) => each(text),
+        }
+    })
+    .await;
+    reason.map_or(read, Err)
 }
 
 /// Calls `each` for every line as it arrives.

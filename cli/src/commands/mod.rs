@@ -17,6 +17,7 @@ mod integrity_check;
 pub(crate) mod log;
 mod meant;
 pub(crate) mod model;
+mod new_file;
 pub(crate) mod open;
 mod open_files;
 pub(crate) mod overview;

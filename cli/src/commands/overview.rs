@@ -26,7 +26,7 @@ pub(crate) async fn run(session: &Session) -> Outcome {
     for rollout in open.data.iter().take(MAX_SHOWN) {
         shown.push(session.status_of(&rollout.rollout).await?);
     }
-    let person = session.config.actor().ok();
+    let person = session.config.actor_if_named()?;
     let waiting = waiting(&shown, person.as_deref());
     if session.json {
         return as_json(&open.data, &waiting, person.as_deref());
@@ -102,7 +102,7 @@ fn rollout(status: &StatusAnswer) {
 fn for_person(waiting: &[Waiting<'_>], person: &str) {
     let person = print::visible(person);
     if waiting.is_empty() {
-        line(format!("nothing waits for you, {person}"));
+        line(format!("nothing in these rollouts waits for you, {person}"));
         return;
     }
     line(paint(BOLD, format!("\nwaits for you, {person}")));
@@ -123,7 +123,7 @@ async fn requests(session: &Session) -> Result<(), Failure> {
     let answer: ViewAnswer<Vec<RequestRow>> = session.client.get("/v1/requests", &query).await?;
     if !answer.data.is_empty() {
         line(format!(
-            "{} requests or reviews wait for another person: rollbook requests",
+            "{} requests and reviews are open: rollbook requests",
             answer.data.len()
         ));
     }

@@ -29,6 +29,16 @@ pub(crate) async fn plan(session: &Session, args: PlanArgs) -> Outcome {
                 ),
             ));
         }
+        None if !args.params.params.is_empty()
+            || args.params.params_file.is_some()
+            || (environment.is_some() && !args.authority) =>
+        {
+            return Err(Failure::own(
+                Exit::Usage,
+                "RB-CLI-109",
+                "the plan of a rollout has its parameters and its environment already; leave out --param and --env",
+            ));
+        }
         None => {
             let id = session.resolve(args.what.as_deref()).await?;
             let plan = session.plan_of(&id, args.revision).await?;
@@ -43,15 +53,29 @@ pub(crate) async fn plan(session: &Session, args: PlanArgs) -> Outcome {
         return authority::table(&plan, environment, session.json);
     }
     if session.json {
-        print::json(&describe::describe(&plan))?;
+        let mut items =
+            serde_json::to_value(describe::describe(&plan)).map_err(print::unprintable)?;
+        if args.full {
+            for item in items.as_array_mut().into_iter().flatten() {
+                let id = item["id"].as_str().unwrap_or_default();
+                let is_step = item["kind"] != "gate";
+                let step = plan.steps().find(|step| is_step && step.id.as_str() == id);
+                if let Some(step) = step {
+                    item["written"] = describe::written(step.step).into();
+                }
+            }
+        }
+        print::json(&items)?;
         return Ok(Exit::Success);
     }
     for text in outline::of(&plan, args.full) {
         line(text);
     }
-    let again = session.client.typed_with(&["--authority"]);
     line("");
-    line(paint(DIM, format!("{of}; who may do what: {again}")));
+    line(paint(
+        DIM,
+        format!("{of}; --authority shows who may do what"),
+    ));
     Ok(Exit::Success)
 }
 
@@ -117,7 +141,7 @@ pub(crate) async fn diff(session: &Session, args: DiffArgs) -> Outcome {
             ("+", print::GREEN, &change.after),
         ] {
             for text in text.lines() {
-                let text = format!("    {mark} {}", print::visible(&describe::masked(text)));
+                let text = format!("    {mark} {}", print::visible(text));
                 line(paint(style, text));
             }
         }

@@ -86,7 +86,7 @@ pub(crate) async fn list(session: &Session, args: ListArgs) -> Outcome {
 
 /// `replay`: rollouts, or one rollout's timeline, as of an earlier moment.
 pub(crate) async fn replay(session: &Session, args: ReplayArgs) -> Outcome {
-    let at = [("at", args.at.clone())];
+    let at = [("at", print::typed_time(&args.at))];
     let rollouts: ViewAnswer<Vec<RolloutRow>> = session.client.get("/v1/rollouts", &at).await?;
     let Some(given) = args.rollout.rollout.as_deref() else {
         if session.json {

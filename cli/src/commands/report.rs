@@ -110,7 +110,9 @@ pub(super) async fn timeline(
     for _ in 0..MAX_PAGES {
         let answer: ViewAnswer<Page<TimelineRow>> = session.client.get(&path, &query).await?;
         rows.extend(answer.data.rows);
-        let Some(next) = answer.data.next else { break };
+        let Some(next) = answer.data.next else {
+            return Ok(rows);
+        };
         query.clone_from(&first);
         query.extend([
             ("after_sequence", next.sequence.to_string()),
@@ -118,6 +120,10 @@ pub(super) async fn timeline(
             ("after_ordinal", next.ordinal.to_string()),
         ]);
     }
+    print::note(format!(
+        "the timeline of {id} is cut after {} events; `rollbook log {id}` has all",
+        rows.len()
+    ));
     Ok(rows)
 }
 

@@ -1,27 +1,21 @@
 //! The rows of a snapshot: those in error, and all of them for other programs.
 
-use std::fs::Permissions;
 use std::io::{self, IsTerminal};
-use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
 
 use rollbook_workers::snapshot::error_rows::{ErrorRow, error_rows};
 use rollbook_workers::snapshot::export::{self, Format};
 use rollbook_workers::snapshot::{Snapshot, SnapshotError};
 use serde::Serialize;
-use tempfile::NamedTempFile;
 
 use super::Session;
 use super::evidence_store::{open, snapshot_failure, store};
+use super::new_file::NewFile;
 use crate::args::{ExportFormat, SnapshotErrorsArgs, SnapshotExportArgs};
 use crate::exit::{Exit, Failure, Outcome};
-use crate::interrupt;
 use crate::print::{self, BOLD, DIM, line, paint, visible};
 
 /// The name of standard output in errors.
 const STANDARD_OUTPUT: &str = "standard output";
-/// What a new file may be, before the umask.
-const NEW_FILE_MODE: u32 = 0o666;
 
 /// `snapshot errors`.
 pub(crate) async fn errors(session: &Session, args: SnapshotErrorsArgs) -> Outcome {
@@ -102,7 +96,7 @@ pub(crate) async fn export(session: &Session, args: SnapshotExportArgs) -> Outco
             Err(error) => Err(snapshot_failure(error)),
         };
     };
-    let target = Target::new(file, args.force)?;
+    let target = NewFile::new(file, args.force)?;
     let snapshot = open(&store, &args.snapshot).await?;
     let rows = write(&snapshot, &store, format, target).await?;
     if session.json {
@@ -117,79 +111,11 @@ pub(crate) async fn export(session: &Session, args: SnapshotExportArgs) -> Outco
     Ok(Exit::Success)
 }
 
-/// A file that is about to be written.
-struct Target {
-    /// As the user named it.
-    name: String,
-    /// Where it is; a link is followed.
-    path: PathBuf,
-    /// The rights of the file that is replaced; `None` if there is none.
-    replaced: Option<Permissions>,
-}
-
-impl Target {
-    fn new(file: &Path, replace: bool) -> Result<Self, Failure> {
-        let name = file.display().to_string();
-        match std::fs::metadata(file) {
-            Ok(found) if !found.is_file() => Err(Failure::own(
-                Exit::Usage,
-                "RB-CLI-77",
-                format!("{name} is no ordinary file; name another --output"),
-            )),
-            Ok(_) if !replace => Err(exists(&name)),
-            Ok(found) => Ok(Self {
-                path: std::fs::canonicalize(file).map_err(|error| unwritable(&name, error))?,
-                name,
-                replaced: Some(found.permissions()),
-            }),
-            Err(_) => Ok(Self {
-                path: file.to_owned(),
-                name,
-                replaced: None,
-            }),
-        }
-    }
-
-    /// A file beside it, which takes its name once it is whole.
-    fn begin(&self) -> Result<NamedTempFile, Failure> {
-        let of_new = || Permissions::from_mode(NEW_FILE_MODE);
-        let rights = self.replaced.clone().unwrap_or_else(of_new);
-        let directory = self.path.parent().filter(|it| *it != Path::new(""));
-        let unfinished = tempfile::Builder::new()
-            .prefix(".rollbook-")
-            .suffix(".part")
-            .permissions(rights)
-            .tempfile_in(directory.unwrap_or(Path::new(".")))
-            .map_err(|error| unwritable(&self.name, error))?;
-        interrupt::set_unfinished(Some(unfinished.path().to_owned()));
-        Ok(unfinished)
-    }
-
-    fn finish(&self, written: NamedTempFile) -> Result<(), Failure> {
-        written
-            .as_file()
-            .sync_all()
-            .map_err(|error| unwritable(&self.name, error))?;
-        let named = match self.replaced {
-            Some(_) => written.persist(&self.path),
-            None => written.persist_noclobber(&self.path),
-        };
-        interrupt::set_unfinished(None);
-        match named {
-            Ok(_) => Ok(()),
-            Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => {
-                Err(exists(&self.name))
-            }
-            Err(error) => Err(unwritable(&self.name, error.error)),
-        }
-    }
-}
-
 async fn write(
     snapshot: &Snapshot,
     store: &rollbook_ledger::evidence::EvidenceStore,
     format: Format,
-    target: Target,
+    target: NewFile,
 ) -> Result<u64, Failure> {
     let unfinished = target.begin()?;
     let rows = export::export(snapshot, store, format, unfinished.as_file(), &target.name)
@@ -197,24 +123,4 @@ async fn write(
         .map_err(snapshot_failure)?;
     target.finish(unfinished)?;
     Ok(rows)
-}
-
-fn exists(name: &str) -> Failure {
-    Failure::own(
-        Exit::Usage,
-        "RB-CLI-68",
-        format!("{name} exists already; name another --output, or replace it with --force"),
-    )
-}
-
-/// A place that cannot be written to: a wrong name is wrong usage, a full disk is not.
-fn unwritable(name: &str, reason: io::Error) -> Failure {
-    let exit = match reason.kind() {
-        io::ErrorKind::NotFound
-        | io::ErrorKind::NotADirectory
-        | io::ErrorKind::PermissionDenied => Exit::Usage,
-        _ => Exit::Unavailable,
-    };
-    let to = name.to_owned();
-    Failure::new(exit, SnapshotError::Export { to, reason })
 }

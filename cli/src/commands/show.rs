@@ -4,6 +4,7 @@ use rollbook_ledger::ids::{PhaseId, StepId};
 use rollbook_ledger::projection::rows::{StepRow, TimelineRow};
 use rollbook_ledger::projection::views::{GateDetail, PhaseDetail};
 use rollbook_ledger::runbook::Plan;
+use rollbook_ledger::runbook::describe::masked;
 use rollbook_ledger::runbook::kind::DoneBy;
 use rollbook_ledger::suggestion::did_you_mean;
 use rollbook_server::api::BlockedAnswer;
@@ -51,26 +52,36 @@ pub(crate) async fn show(session: &Session, args: ShowArgs) -> Outcome {
         return output(session, step).await;
     }
     let history = timeline(session, &id, Some(&step.step)).await?;
-    let plan = session.plan_of(&id, None).await?;
+    let plan = session.plan_of(&id, None).await;
     if session.json {
         let mut value = serde_json::to_value(step).map_err(print::unprintable)?;
-        let planned = plan
-            .steps()
-            .find(|planned| planned.id.as_str() == step.step);
-        value["plan"] = serde_json::to_value(planned.map(|planned| planned.step))
-            .map_err(print::unprintable)?;
+        value["plan"] = plan_as_json(plan.as_ref().ok(), &step.step)?;
         value["history"] = serde_json::to_value(&history).map_err(print::unprintable)?;
         print::json(&value)?;
         return Ok(Exit::Success);
     }
-    for text in step_lines(&status.blocked, &plan, step) {
+    for text in step_lines(&status.blocked, plan.as_ref().ok(), step) {
         line(text);
+    }
+    if let Err(failure) = &plan {
+        line(paint(
+            print::RED,
+            format!("the plan cannot be shown: {}", failure.message),
+        ));
     }
     for text in history_lines(&history) {
         line(text);
     }
     line(paint(DIM, as_of(&status.view)));
     Ok(Exit::Success)
+}
+
+/// What the plan says of a step, passwords in URLs masked; `null` if it does not.
+fn plan_as_json(plan: Option<&Plan>, step: &str) -> Result<serde_json::Value, Failure> {
+    let planned = plan.and_then(|plan| plan.steps().find(|other| other.id.as_str() == step));
+    let text = serde_json::to_string(&planned.map(|planned| planned.step));
+    let text = masked(&text.map_err(print::unprintable)?);
+    serde_json::from_str(&text).map_err(print::unprintable)
 }
 
 /// What happened to a step or a gate; empty if nothing did.
@@ -94,7 +105,11 @@ pub(crate) fn history_lines(history: &[TimelineRow]) -> Vec<String> {
 }
 
 /// A step with what the plan says of it.
-pub(crate) fn step_lines(blocked: &[BlockedAnswer], plan: &Plan, step: &StepRow) -> Vec<String> {
+pub(crate) fn step_lines(
+    blocked: &[BlockedAnswer],
+    plan: Option<&Plan>,
+    step: &StepRow,
+) -> Vec<String> {
     let mut out = vec![format!(
         "{} {} ({}, phase {})",
         paint(BOLD, &step.step),
@@ -121,10 +136,8 @@ pub(crate) fn step_lines(blocked: &[BlockedAnswer], plan: &Plan, step: &StepRow)
     {
         field(&mut out, "waits", &blocked.blocked.why);
     }
-    let planned = plan
-        .steps()
-        .find(|planned| planned.id.as_str() == step.step);
-    if let Some(planned) = planned
+    if let Some(plan) = plan
+        && let Some(planned) = plan.steps().find(|other| other.id.as_str() == step.step)
         && let DoneBy::Person(manual) = planned.step.action.kind().done_by()
     {
         let who = match &manual.role {
@@ -160,7 +173,8 @@ pub(crate) fn step_lines(blocked: &[BlockedAnswer], plan: &Plan, step: &StepRow)
         field(&mut out, "duration", &print::duration(millis));
     }
     answers(&mut out, step);
-    let written = outline::written(plan, &step.step, "  ");
+    let written = plan.map(|plan| outline::written(plan, &step.step, "  "));
+    let written = written.unwrap_or_default();
     if !written.is_empty() {
         out.push(paint(BOLD, "what the plan says"));
         out.extend(written);

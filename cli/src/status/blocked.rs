@@ -5,8 +5,8 @@ use rollbook_ledger::rollout::{Subject, WaitsFor};
 use rollbook_server::api::BlockedAnswer;
 use rollbook_server::command_line::OR;
 
-use super::layout::wrapped;
 use super::{Picture, figures};
+use crate::layout::wrapped;
 use crate::print::{self, BOLD, YELLOW, paint};
 
 /// Columns before who, until and how.

@@ -1,8 +1,8 @@
 //! A frame of `status --watch`: what matters now, cut to the height of the terminal.
 
-use super::layout::{cut, listed, rows, width_of, wrapped};
 use super::phase::Course;
 use super::{Picture, as_of, blocked, figures, gate, head, is_over, phase, running, step};
+use crate::layout::{cut, listed, rows, width_of, wrapped};
 use crate::print::{BOLD, DIM, RED, paint};
 
 /// What a line belongs to. Where a frame is too tall, lines are hidden from the last of these on.

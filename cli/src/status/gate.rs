@@ -7,8 +7,8 @@ use rollbook_ledger::projection::views::GateDetail;
 use rollbook_ledger::projection::words::{GateStatus, SignOffStatus};
 use rollbook_ledger::rollout::{BlockRule, Subject};
 
-use super::layout::wrapped;
 use super::{Picture, figures};
+use crate::layout::wrapped;
 use crate::print::{DIM, GREEN, RED, YELLOW, paint};
 
 /// The gate on one line, then each signature.

@@ -3,8 +3,8 @@
 use anstyle::Style;
 use rollbook_ledger::projection::words::{AlertStatus, Health, RolloutStatus};
 
-use super::layout::{listed, width_of, wrapped};
 use super::{Picture, figures, is_over, phase, status_text};
+use crate::layout::{listed, width_of, wrapped};
 use crate::print::{self, BOLD, DIM, GREEN, RED, YELLOW, paint};
 
 /// Which rollout, where, how it stands, its health; then how much is done and since when.

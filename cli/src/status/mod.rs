@@ -13,7 +13,6 @@ mod figures;
 pub(crate) mod frame;
 mod gate;
 mod head;
-mod layout;
 mod phase;
 mod revision;
 mod running;

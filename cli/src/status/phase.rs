@@ -6,8 +6,8 @@ use rollbook_ledger::projection::rows::StepRow;
 use rollbook_ledger::projection::views::PhaseDetail;
 use rollbook_ledger::projection::words::{GateStatus, RolloutStatus, StepRowStatus};
 
-use super::layout::{column, cut, listed, width_of, wrapped};
 use super::{Picture, figures, is_over, step};
+use crate::layout::{column, cut, listed, width_of, wrapped};
 use crate::print::{BOLD, DIM, GREEN, RED, YELLOW, paint, visible};
 
 /// The greatest width of a title in the list of phases.

@@ -3,7 +3,7 @@
 use anstyle::Style;
 use rollbook_ledger::projection::rows::RevisionRow;
 
-use super::layout::wrapped;
+use crate::layout::wrapped;
 use crate::print::{BOLD, DIM, YELLOW, paint};
 
 /// What a changed plan changes.

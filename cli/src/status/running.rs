@@ -9,8 +9,8 @@ use rollbook_ledger::runbook::kind::{DoneBy, Watch};
 use rollbook_workers::executor::StepProgress;
 use rollbook_workers::executor::watch_rules::Schedule;
 
-use super::layout::{listed, wrapped};
 use super::{Picture, figures, step};
+use crate::layout::{listed, wrapped};
 use crate::print::{self, BOLD, DIM, GREEN, RED, YELLOW, paint};
 
 /// Columns before how far a step is.

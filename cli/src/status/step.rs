@@ -5,8 +5,8 @@ use jiff::Timestamp;
 use rollbook_ledger::projection::rows::StepRow;
 use rollbook_ledger::projection::words::{StepRowStatus, UndoVerification, Verdict};
 
-use super::layout::{column, cut, right, width_of, wrapped};
 use super::{Picture, figures};
+use crate::layout::{column, cut, right, width_of, wrapped};
 use crate::print::{self, DIM, GREEN, RED, YELLOW, paint};
 
 /// Columns before a message of a step.

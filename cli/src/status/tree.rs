@@ -4,8 +4,8 @@ use anstyle::Style;
 use rollbook_ledger::projection::words::RevisionStatus;
 use rollbook_ledger::rollout::NO_ADVICE;
 
-use super::layout::wrapped;
 use super::{Picture, as_of, blocked, gate, head, phase, revision_lines, running, step};
+use crate::layout::wrapped;
 use crate::print::{BOLD, DIM, paint};
 
 /// Everything about a rollout, why it is blocked first.

@@ -87,7 +87,11 @@ fn a_step_outside_its_window_exits_with_5() {
     let tomorrow = Timestamp::now() + SignedDuration::from_hours(24);
     let far = tomorrow + SignedDuration::from_hours(500 * 24);
     for (id, from, words) in [
-        ("soon", tomorrow, format!("opens {tomorrow}")),
+        (
+            "soon",
+            tomorrow,
+            format!("opens {}", tomorrow.strftime("%Y-%m-%d %H:%M:%S UTC")),
+        ),
         ("far", far, "does not open within".to_owned()),
     ] {
         let until = from + SignedDuration::from_hours(1);
@@ -102,7 +106,10 @@ fn a_step_outside_its_window_exits_with_5() {
             .says("outside the allow window night");
         // While waiting it says once what for and, if known, until when.
         let when = match id {
-            "soon" => format!("step 1.1 waits until {tomorrow}: "),
+            "soon" => format!(
+                "step 1.1 waits until {}: ",
+                tomorrow.strftime("%Y-%m-%d %H:%M:%S UTC")
+            ),
             _ => "step 1.1 waits: ".to_owned(),
         };
         assert_eq!(ran.err.matches(&when).count(), 1, "{ran:?}");

@@ -220,8 +220,9 @@ fn an_interrupted_log_says_how_to_continue() {
         .exits(7);
     answering.join().unwrap();
     assert!(!ran.out.contains("RB-API-31"), "{}", ran.out);
-    ran.complains("RB-API-31")
-        .complains("continue with: rollbook log --follow --after 7");
+    ran.complains("RB-API-31").complains(&format!(
+        "continue with: rollbook log --follow --server {server} --after 7"
+    ));
 }
 
 #[test]

@@ -74,9 +74,9 @@ fn a_killed_worker_is_lost_and_a_stopped_one_has_drained() {
     }
     ask("log killed")
         .exits(0)
-        .says("worker_joined")
+        .says("worker killed joined")
         .says("orchestrator")
-        .says("worker_left");
+        .says("worker killed left");
 
     // Its name is free again.
     let back = distributed::worker(&place, &setup, "killed");

@@ -93,7 +93,10 @@ fn hello_from_open_to_report() {
         .exits(0)
         .says("bob as listeners");
     place.run("approve 1 hello-1 --as bob").exits(1);
-    place.run("log hello-1").exits(0).says("rollout_closed");
+    place
+        .run("log hello-1")
+        .exits(0)
+        .says("The rollout was closed as succeeded");
     place.run("list").exits(0).says("succeeded");
     place
         .run("list --env elsewhere")
@@ -110,7 +113,7 @@ fn hello_from_open_to_report() {
         .exits(0)
         .says("# Post-rollout report: ")
         .says("hello-1")
-        .says("| 1 | passed, given | bob |");
+        .says("| 1 (passed) | bob | listeners | given |");
     place
         .run("report hello-1 --format html --output report.html")
         .exits(0);
@@ -259,7 +262,7 @@ fn commands_that_need_no_server() {
         .says(env!("CARGO_PKG_VERSION"));
     place.run("--version").exits(0);
     place.run("--help").exits(0).says("Exit codes");
-    place.run("").exits(2);
+    place.run("").exits(7);
     place.run("frobnicate").exits(2);
     place.run("schema").exits(0).says("\"phases\"");
     place.run("config").exits(0).says("default");

@@ -142,7 +142,7 @@ fn a_step_shows_its_verdict_who_skipped_it_and_every_attempt() {
         .run("report r")
         .exits(0)
         .says("## Exceptions")
-        .says("was **skipped** by carol")
+        .says("Step 1.3 Fail: **skipped** at")
         .says("took **2 attempts**")
         .says("Course of step 1.3:")
         .says("| The page opens | pass | it does |")
@@ -181,7 +181,12 @@ fn evidence_is_listed_and_fetched_by_a_beginning() {
             "evidence get {short} --rollout r --output out.txt"
         ))
         .exits(2)
-        .complains("RB-CLI-103");
+        .complains("RB-CLI-68");
+    place
+        .run(&format!(
+            "evidence get {short} --rollout r --output out.txt --force"
+        ))
+        .exits(0);
     place
         .run("evidence get ffffffffff --rollout r")
         .exits(2)

@@ -229,7 +229,7 @@ async fn the_database_keeps_each_script_in_one_transaction() {
     place
         .run("show 1.7 s-1")
         .exits(0)
-        .says("effect: partial: 1 statement is done, partial.sql:1");
+        .says("effect      partial: 1 statement is done, partial.sql:1");
 
     let whole = shown("1.8");
     assert_eq!(whole["verdict"], "fail", "{whole}");
@@ -255,7 +255,7 @@ async fn the_database_keeps_each_script_in_one_transaction() {
     place
         .run("show 1.7 s-1")
         .exits(0)
-        .says("effect of the undo: partial: 1 statement is done, back.sql:1");
+        .says("effect of the undo partial: 1 statement is done, back.sql:1");
     place
         .run("report s-1")
         .exits(0)

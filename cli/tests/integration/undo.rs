@@ -172,7 +172,9 @@ fn status_report_and_exit_code_tell_of_a_rollback_after_the_end() {
         .says("closed as rolled_back");
     let report = place.run("report r").exits(0);
     assert!(
-        report.out.contains("| Outcome | rolled\\_back |") && !report.out.contains("HEALTHY (100"),
+        report.out.contains(
+            "| Outcome | rolled back; after a rollback; undone and not done again: 1.1, 1.2 |"
+        ) && !report.out.contains("HEALTHY (100"),
         "{}",
         report.out
     );

@@ -3,6 +3,7 @@
 
 mod environments;
 mod error;
+mod plans;
 mod texts;
 
 use std::sync::Arc;
@@ -20,7 +21,7 @@ use crate::authority;
 use crate::clock::{SharedClock, to_proto};
 use crate::command_ids::{CommandDigest, CommandIds};
 use crate::environment::{self, EnvironmentState, Environments};
-use crate::evidence::{EvidenceError, EvidenceStore, is_address};
+use crate::evidence::{EvidenceStore, is_address};
 use crate::flag::{self, FlagCommand, FlagState};
 use crate::fleet::{self, FleetCommand, WorkerState};
 use crate::ids::{Aggregate, EnvironmentId, FlagKey, LedgerId, RolloutId, WorkerName};
@@ -269,12 +270,6 @@ impl Handler {
         self.clock.now()
     }
 
-    /// Stores a plan's canonical form as evidence. Durable on return; storing twice is harmless.
-    pub async fn store_plan(&self, plan: &Plan) -> Result<v1::Evidence, HandlerError> {
-        let bytes = Bytes::from(plan.canonical_json().to_vec());
-        Ok(self.evidence.put(bytes, "application/json", "plan").await?)
-    }
-
     /// Opens a rollout of a stored plan. Durable on return; repeating the command under its id
     /// records nothing and returns the first result. In a protected environment it is refused if
     /// the server is known to acknowledge before it syncs, and to anyone without a role there.
@@ -347,22 +342,6 @@ impl Handler {
             plan,
             sequence,
         })
-    }
-
-    /// Returns a revision of a rollout's plan: accepted, proposed or withdrawn; 1 is the plan with
-    /// which it was opened.
-    pub async fn revision(&self, id: &RolloutId, revision: u32) -> Result<Arc<Plan>, HandlerError> {
-        let aggregate = Aggregate::Rollout(id.clone());
-        let (state, _) = load(&*self.journal, &aggregate, &self.rollouts, fold_rollout).await?;
-        let state = state.ok_or_else(|| no_rollout(id))?;
-        match state.plans.get(&revision) {
-            Some(digest) => self.pinned(digest).await,
-            None => Err(HandlerError::NoSuchRevision {
-                rollout: id.clone(),
-                revision,
-                last: state.last_revision,
-            }),
-        }
     }
 
     /// Decides a request and records the result. Durable on return; repeating the request under its
@@ -546,28 +525,6 @@ impl Handler {
             }
         }
         Ok(())
-    }
-
-    /// Returns the plan that a rollout is pinned to, which was stored before the rollout was
-    /// opened.
-    async fn pinned(&self, digest: &str) -> Result<Arc<Plan>, HandlerError> {
-        self.plan(digest).await.map_err(|error| match error {
-            HandlerError::Evidence(EvidenceError::NotFound { .. }) => HandlerError::EvidenceLost {
-                sha256: digest.to_owned(),
-            },
-            error => error,
-        })
-    }
-
-    /// Returns a plan by its digest, from the cache or the evidence store.
-    pub async fn plan(&self, digest: &str) -> Result<Arc<Plan>, HandlerError> {
-        if let Some((plan, _)) = self.plans.get(&digest.to_owned()) {
-            return Ok(plan);
-        }
-        let bytes = self.evidence.get(digest).await?;
-        let plan = Arc::new(Plan::from_canonical(&bytes)?);
-        self.plans.put(digest.to_owned(), plan.clone(), 0);
-        Ok(plan)
     }
 
     /// Builds the decision to record these events, or nothing if there are none.

@@ -24,6 +24,10 @@ pub struct Statement {
     pub range: Range<usize>,
     /// Its first words in upper case.
     words: Vec<String>,
+    /// It has a `DROP` of something that may be a column: `COLUMN` may be left out.
+    drops_column: bool,
+    /// It has the word `DELETE`.
+    has_delete: bool,
 }
 
 /// Number of leading words kept.
@@ -132,18 +136,12 @@ impl Statement {
         let second = self.word(1);
         match self.keyword() {
             word @ ("DELETE" | "TRUNCATE") => Some(word.to_owned()),
+            "WITH" if self.has_delete => Some("WITH … DELETE".to_owned()),
             "DROP" if matches!(second, "TABLE" | "SCHEMA" | "DATABASE" | "MATERIALIZED") => {
                 Some(format!("DROP {second}"))
             }
-            "ALTER" if second == "TABLE" => {
-                let mut words = self.words.iter().skip_while(|word| *word != "DROP").skip(1);
-                let dropped = words.next()?;
-                // `COLUMN` may be left out; these cannot be columns without quotes.
-                let is_other = matches!(
-                    dropped.as_str(),
-                    "CONSTRAINT" | "DEFAULT" | "NOT" | "EXPRESSION" | "IDENTITY"
-                );
-                (!is_other).then(|| "ALTER TABLE … DROP COLUMN".to_owned())
+            "ALTER" if second == "TABLE" && self.drops_column => {
+                Some("ALTER TABLE … DROP COLUMN".to_owned())
             }
             _ => None,
         }
@@ -225,6 +223,8 @@ impl Iterator for Cutter<'_> {
                     return Some(Statement {
                         range: start..to,
                         words: open.words,
+                        drops_column: open.drops_column,
+                        has_delete: open.has_delete,
                     });
                 }
                 continue;
@@ -237,6 +237,8 @@ impl Iterator for Cutter<'_> {
         open.start.map(|start| Statement {
             range: start..script.len(),
             words: open.words,
+            drops_column: open.drops_column,
+            has_delete: open.has_delete,
         })
     }
 }
@@ -246,6 +248,10 @@ impl Iterator for Cutter<'_> {
 struct Open {
     start: Option<usize>,
     words: Vec<String>,
+    /// The last word was `DROP`.
+    after_drop: bool,
+    drops_column: bool,
+    has_delete: bool,
     /// Number of open parentheses; psql does not cut at a `;` inside them (`CREATE RULE … DO (a;
     /// b)`).
     parentheses: usize,
@@ -271,13 +277,25 @@ impl Open {
                         _ => {}
                     }
                 }
+                self.drops_column |= self.after_drop
+                    && !matches!(
+                        word.as_str(),
+                        "CONSTRAINT" | "DEFAULT" | "NOT" | "EXPRESSION" | "IDENTITY"
+                    );
+                self.after_drop = word == "DROP";
+                self.has_delete |= word == "DELETE";
                 if self.words.len() < WORDS {
                     self.words.push(word);
                 }
             }
             Kind::Open => self.parentheses += 1,
             Kind::Close => self.parentheses = self.parentheses.saturating_sub(1),
-            Kind::Semicolon | Kind::Other => {}
+            // A quoted name.
+            Kind::Other => {
+                self.drops_column |= self.after_drop;
+                self.after_drop = false;
+            }
+            Kind::Semicolon => {}
         }
         self.after_semicolon = kind == Kind::Semicolon;
     }
@@ -472,128 +490,4 @@ fn is_word(byte: u8) -> bool {
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    const PG: Dialect = Dialect::Postgres;
-    const LITE: Dialect = Dialect::Sqlite;
-
-    fn cut(script: &str, dialect: Dialect) -> Vec<&str> {
-        let found = statements(script, dialect);
-        found.iter().map(|s| &script[s.range.clone()]).collect()
-    }
-
-    #[test]
-    fn statements_of_postgres_end_where_psql_ends_them() {
-        for (script, count) in [
-            ("", 0),
-            ("-- only a comment; BEGIN;", 0),
-            ("-- a comment that ends here\rCOMMIT;", 1),
-            (
-                "CREATE TABLE cost$eur$2026 (id int);\nCOMMIT;\nSELECT '$eur$'",
-                3,
-            ),
-            ("SELECT 'a;b', \"c;d\", $$e;f$$, $x$ $$;$$ $x$; SELECT 2", 2),
-            ("SELECT E'it\\'s; ''x'; SELECT 'it\\'; SELECT 3", 3),
-            ("SELECT 1 /* a; /* b; */ c; */; SELECT $1;", 2),
-            (
-                "CREATE FUNCTION f() RETURNS int BEGIN ATOMIC SELECT CASE WHEN 1=1 THEN 1 END; SELECT 2; END; SELECT 1;",
-                2,
-            ),
-            (
-                "CREATE RULE r AS ON INSERT TO t DO (SELECT 1; SELECT 2); SELECT 1",
-                2,
-            ),
-            ("DO $$ BEGIN RAISE EXCEPTION 'x'; END $$; ;; SELECT 1", 2),
-        ] {
-            assert_eq!(
-                cut(script, PG).len(),
-                count,
-                "{script}: {:?}",
-                cut(script, PG)
-            );
-        }
-    }
-
-    #[test]
-    fn statements_of_sqlite_end_where_its_shell_ends_them() {
-        let trigger = "CREATE TRIGGER t AFTER UPDATE ON d WHEN NEW.a OR NEW.b OR NEW.c OR NEW.e OR NEW.f OR NEW.g \
-            BEGIN UPDATE x SET y = CASE WHEN 1 THEN 2 END; /* ; END; */ SELECT 1; -- END;\n END; SELECT 1;";
-        assert_eq!(cut(trigger, LITE).len(), 2, "{:?}", cut(trigger, LITE));
-        assert_eq!(
-            cut("SELECT [a;b], `c;d`; SELECT 1 /* /* ; */ ;", LITE).len(),
-            2
-        );
-    }
-
-    #[test]
-    fn a_surrounding_transaction_is_taken_off_byte_for_byte() {
-        let script = "-- Deploy\nBEGIN;\nALTER TABLE t ADD x int;\nCOMMIT;\n";
-        assert_eq!(
-            without_transaction(script, PG, Ending::Commit),
-            "-- Deploy\n      \nALTER TABLE t ADD x int;\n       \n"
-        );
-        let verify = "BEGIN TRANSACTION; SELECT 1; ROLLBACK";
-        assert_eq!(
-            without_transaction(verify, LITE, Ending::Any).trim(),
-            "SELECT 1;"
-        );
-        let lite = "BEGIN IMMEDIATE TRANSACTION; SELECT 1; END;";
-        assert_eq!(
-            without_transaction(lite, LITE, Ending::Commit).trim(),
-            "SELECT 1;"
-        );
-    }
-
-    #[test]
-    fn any_other_transaction_is_left_for_the_database_to_refuse() {
-        for script in [
-            "SELECT 1; COMMIT; SELECT 2;",
-            "BEGIN; SELECT 1;",
-            "BEGIN",
-            "BEGIN; DELETE FROM t; ROLLBACK;",
-            "BEGIN; SELECT 1; COMMIT AND CHAIN;",
-            "BEGIN; SAVEPOINT a; ROLLBACK TO a;",
-            "BEGIN ISOLATION LEVEL SERIALIZABLE; SELECT 1; COMMIT;",
-            "START TRANSACTION READ ONLY; SELECT 1; END;",
-        ] {
-            assert_eq!(without_transaction(script, PG, Ending::Commit), script);
-        }
-    }
-
-    #[test]
-    fn statements_that_no_transaction_holds_are_named() {
-        for (statement, name) in [
-            ("vacuum (full) deals", Some("VACUUM")),
-            (
-                "CREATE UNIQUE INDEX CONCURRENTLY i ON t (x)",
-                Some("CREATE INDEX CONCURRENTLY"),
-            ),
-            ("DROP INDEX CONCURRENTLY i", Some("DROP INDEX CONCURRENTLY")),
-            ("ALTER SYSTEM SET work_mem = '1MB'", Some("ALTER SYSTEM")),
-            ("CREATE DATABASE x", Some("CREATE DATABASE")),
-            ("CREATE TABLE vacuum (id int)", None),
-            ("ALTER TABLE t ADD x int", None),
-        ] {
-            let found = statements(statement, PG);
-            assert_eq!(found[0].outside_transactions(), name, "{statement}");
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn any_text_is_read_to_its_end(script in "(BEGIN|COMMIT|CREATE TRIGGER|CREATE FUNCTION|END|;|'|\"|\\$|\\$a\\$|--|/\\*|\\*/|\n|\r| |e|E'|é|\\\\|\\(|\\)|\\[){0,30}") {
-            for dialect in [PG, LITE] {
-                let mut end = 0;
-                for statement in statements(&script, dialect) {
-                    prop_assert!(statement.range.start >= end);
-                    end = statement.range.end;
-                    prop_assert!(script.get(statement.range).is_some());
-                }
-                prop_assert_eq!(without_transaction(&script, dialect, Ending::Any).len(), script.len());
-            }
-        }
-    }
-}
+mod tests;

@@ -12,6 +12,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::model::{Window, WindowKind};
+use crate::clock::shown;
 use crate::error_code::Coded;
 
 /// How many days ahead to search for the next opening.
@@ -244,7 +245,7 @@ fn judge(allows: &[Times], denies: &[Times], now: Timestamp) -> WindowVerdict {
             closed(
                 Some(deny.to_owned()),
                 next,
-                format!("inside the deny window `{deny}` until {end}"),
+                format!("inside the deny window `{deny}` until {}", shown(end)),
             )
         }
         (None, Some((allow, _)), _) => {
@@ -255,7 +256,9 @@ fn judge(allows: &[Times], denies: &[Times], now: Timestamp) -> WindowVerdict {
                 until,
                 next: None,
                 reason: match until {
-                    Some(until) => format!("inside the allow window `{allow}` until {until}"),
+                    Some(until) => {
+                        format!("inside the allow window `{allow}` until {}", shown(until))
+                    }
                     None => format!("inside the allow window `{allow}`"),
                 },
             }
@@ -276,8 +279,9 @@ fn judge(allows: &[Times], denies: &[Times], now: Timestamp) -> WindowVerdict {
                 match next {
                     Some(next) => {
                         format!(
-                            "outside the allow window {}; opens {next}",
-                            names.join(", ")
+                            "outside the allow window {}; opens {}",
+                            names.join(", "),
+                            shown(next)
                         )
                     }
                     None => format!(

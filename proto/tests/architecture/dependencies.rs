@@ -193,7 +193,7 @@ const ADAPTERS: &[(&str, &[&str])] = &[
             "server/src/notices.rs",
             "server/src/serve.rs",
             "cli/src/client.rs",
-            "cli/src/commands/queries.rs",
+            "cli/src/commands/log.rs",
             // Commands and events over HTTP.
             "loadtest/src/events.rs",
             "loadtest/src/steps.rs",

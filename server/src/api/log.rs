@@ -18,7 +18,7 @@ use serde::Deserialize;
 use super::followers::holding;
 use super::log_filter::LogFilter;
 use super::{Api, ApiError};
-use crate::live::{EnvironmentCache, FeedError, Line, line};
+use crate::live::{FeedError, Line, line};
 
 /// Which part of the log.
 #[derive(Debug, Deserialize)]
@@ -54,14 +54,11 @@ pub(super) async fn log(
     }
     let place = api.followers.place()?;
     let lines = stored(&api, query.after, last).await?;
-    let environments = api.live.environments.clone();
-    let lines = lines
-        .filter_map(move |item| {
-            let (filter, environments) = (Arc::clone(&filter), environments.clone());
-            async move { wanted(item, &filter, &environments).await }
-        })
-        .take(limit)
-        .map(Ok::<Bytes, Infallible>);
+    let lines = lines.filter_map(move |item| {
+        let (filter, api) = (Arc::clone(&filter), api.clone());
+        async move { wanted(item, &filter, &api).await }
+    });
+    let lines = until_error(lines).take(limit).map(Ok::<Bytes, Infallible>);
     Ok((headers, Body::from_stream(holding(lines, place))).into_response())
 }
 
@@ -131,7 +128,6 @@ fn followed(
             }
         }
     });
-    let environments = api.live.environments.clone();
     let lines = pages
         .flat_map(|page| {
             let items: Vec<Result<Line, FeedError>> = match page {
@@ -141,28 +137,39 @@ fn followed(
             stream::iter(items)
         })
         .filter_map(move |item| {
-            let (filter, environments) = (Arc::clone(&filter), environments.clone());
-            async move { wanted(item, &filter, &environments).await }
-        })
-        .map(Ok);
+            let (filter, api) = (Arc::clone(&filter), api.clone());
+            async move { wanted(item, &filter, &api).await }
+        });
+    let lines = until_error(lines).map(Ok);
     Ok(holding(lines, place))
 }
 
-/// The bytes of a line that the filter wants; those of an error, which is the last.
+/// The bytes of a line that the filter wants, or of the error that ends the answer.
 async fn wanted(
     item: Result<Line, FeedError>,
     filter: &LogFilter,
-    environments: &EnvironmentCache,
-) -> Option<Bytes> {
-    let wanted = match item {
-        Ok(line) => match filter.wants(&line.commit, environments).await {
-            Ok(true) => Ok(line.bytes),
-            Ok(false) => return None,
-            Err(error) => Err(error),
-        },
-        Err(error) => Err(error),
+    api: &Api,
+) -> Option<Result<Bytes, Bytes>> {
+    let line = match item {
+        Ok(line) => line,
+        Err(error) => return Some(Err(ended(error))),
     };
-    Some(wanted.unwrap_or_else(ended))
+    match filter.wants(&line.commit, api).await {
+        Ok(true) => Some(Ok(line.bytes)),
+        Ok(false) => None,
+        Err(error) => Some(Err(ended(error))),
+    }
+}
+
+/// The lines up to an error, with it: what comes after a line that is missing must not follow.
+fn until_error(
+    lines: impl Stream<Item = Result<Bytes, Bytes>> + Send,
+) -> impl Stream<Item = Bytes> + Send {
+    lines.scan(false, |is_over, line| {
+        let next = (!*is_over).then(|| line.clone().unwrap_or_else(|error| error));
+        *is_over |= line.is_err();
+        std::future::ready(next)
+    })
 }
 
 fn ended(error: FeedError) -> Bytes {

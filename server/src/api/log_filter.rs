@@ -4,12 +4,15 @@ use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 use rollbook_ledger::clock;
+use rollbook_ledger::handler::HandlerError;
+use rollbook_ledger::ids::RolloutId;
 use rollbook_ledger::journal::{StoredCommit, event_type};
+use rollbook_ledger::person;
 use rollbook_proto::v1::Actor;
 
-use super::ApiError;
 use super::events::events_filter;
-use crate::live::{EnvironmentCache, FeedError, Filter, about};
+use super::{Api, ApiError};
+use crate::live::{FeedError, Filter, PROGRESS, about};
 
 /// Conditions on a commit; all must hold. One that is not given holds for every commit.
 #[derive(Debug, Default)]
@@ -28,8 +31,18 @@ pub(super) struct LogFilter {
 
 impl LogFilter {
     /// The conditions of a query: `aggregate`, `actor`, `since`, `until`, and those of the live
-    /// feed. A name that is given twice takes either value. Ignores other parameters.
+    /// feed. Of `actor` and those of the feed either value counts if several are given, of the others
+    /// the last. Ignores other parameters.
     pub(super) fn of(query: &[(String, String)]) -> Result<Self, ApiError> {
+        if query
+            .iter()
+            .any(|(name, value)| name == "type" && value == PROGRESS)
+        {
+            return Err(ApiError::usage(
+                "RB-API-40",
+                "progress is not on the ledger; follow it with GET /v1/events",
+            ));
+        }
         let mut filter = Self {
             events: events_filter(query)?,
             ..Self::default()
@@ -38,7 +51,10 @@ impl LogFilter {
             match name.as_str() {
                 "aggregate" => filter.aggregate = Some(value.clone()),
                 "actor" => {
-                    filter.actors.insert(value.clone());
+                    // As commits name people.
+                    filter
+                        .actors
+                        .insert(person::name(value).unwrap_or_else(|_| value.clone()));
                 }
                 "since" => filter.since = Some(moment(name, value)?),
                 "until" => filter.until = Some(moment(name, value)?),
@@ -48,11 +64,11 @@ impl LogFilter {
         Ok(filter)
     }
 
-    pub(super) async fn wants(
-        &self,
-        stored: &StoredCommit,
-        environments: &EnvironmentCache,
-    ) -> Result<bool, FeedError> {
+    /// Whether a commit matches.
+    ///
+    /// # Errors
+    /// It is not known, because neither views nor ledger say in which environment it happened.
+    pub(super) async fn wants(&self, stored: &StoredCommit, api: &Api) -> Result<bool, FeedError> {
         let commit = &stored.commit;
         let is_other = |id: &String| *id != commit.aggregate_id;
         if self.aggregate.as_ref().is_some_and(is_other) {
@@ -72,12 +88,39 @@ impl LogFilter {
             return Ok(true);
         }
         for event in &commit.events {
-            let about = about(stored, event, environments).await?;
+            let mut about = about(stored, event, &api.live.environments).await?;
+            if let (Some(rollout), None) = (&about.rollout, &about.environment) {
+                about.environment = environment_of(api, stored, rollout).await?;
+            }
             if self.events.wants(event_type(event), &about) {
                 return Ok(true);
             }
         }
         Ok(false)
+    }
+}
+
+/// The environment of a rollout that the views do not know yet; `None` if the ledger does not
+/// either.
+async fn environment_of(
+    api: &Api,
+    stored: &StoredCommit,
+    rollout: &str,
+) -> Result<Option<String>, FeedError> {
+    let Ok(id) = RolloutId::new(rollout) else {
+        return Ok(None);
+    };
+    match api.handler.rollout(&id).await {
+        Ok(loaded) => {
+            let environment = loaded.state.environment.to_string();
+            api.live.environments.learn(rollout, &environment);
+            Ok(Some(environment))
+        }
+        Err(HandlerError::NotFound { .. }) => Ok(None),
+        Err(_) => Err(FeedError::Environment {
+            rollout: rollout.to_owned(),
+            after: stored.sequence.saturating_sub(1),
+        }),
     }
 }
 

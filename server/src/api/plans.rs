@@ -5,7 +5,7 @@ use axum::extract::{Path, Query, State};
 use axum::http::header;
 use axum::response::IntoResponse;
 use rollbook_ledger::ids::RolloutId;
-use rollbook_ledger::runbook::difference;
+use rollbook_ledger::runbook::{describe, difference};
 use rollbook_proto::v1;
 use serde::{Deserialize, Serialize};
 
@@ -30,9 +30,9 @@ pub struct PartDifference {
     pub change: DifferenceKind,
     /// The part, such as `step 1.1: run.command`.
     pub what: String,
-    /// Its content in the earlier revision, uncut; empty if added.
+    /// Its content in the earlier revision, uncut, passwords in URLs masked; empty if added.
     pub before: String,
-    /// Its content in the later revision, uncut; empty if removed.
+    /// Its content in the later revision, likewise; empty if removed.
     pub after: String,
 }
 
@@ -99,8 +99,8 @@ pub(super) async fn difference(
                 v1::ChangeKind::Changed | v1::ChangeKind::Unspecified => DifferenceKind::Changed,
             },
             what: change.what.clone(),
-            before: change.before.clone(),
-            after: change.after.clone(),
+            before: describe::masked(&change.before),
+            after: describe::masked(&change.after),
         })
         .collect();
     Ok(Json(DifferenceAnswer {

@@ -61,6 +61,10 @@ pub(crate) enum FeedError {
         "RB-API-31: too many followers read old commits at the same time; follow again from sequence {after}"
     )]
     Busy { after: u64 },
+    #[error(
+        "RB-API-39: the environment of rollout {rollout} cannot be read; follow again from sequence {after}"
+    )]
+    Environment { rollout: String, after: u64 },
     #[error("RB-API-32: the server is stopping; follow again from sequence {after}")]
     Stopping { after: u64 },
     #[error("RB-API-33: sequence {sequence} cannot be written as JSON: {reason}")]

@@ -19,6 +19,7 @@ pub(crate) use event::about;
 pub(crate) use feed::{FeedError, Line, line};
 pub(crate) use filter::Filter;
 pub(crate) use position::EventId;
+pub(crate) use signals::PROGRESS;
 
 pub use environments::EnvironmentCache;
 pub use feed::Feed;

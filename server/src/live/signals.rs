@@ -16,7 +16,7 @@ use super::environments::EnvironmentCache;
 use super::event::About;
 
 /// The type of a step's progress.
-pub(super) const PROGRESS: &str = "progress";
+pub(crate) const PROGRESS: &str = "progress";
 
 /// How many signals a client may lag; it misses older ones.
 const MAX_BEHIND: usize = 256;

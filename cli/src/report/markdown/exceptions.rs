@@ -45,37 +45,30 @@ pub(in crate::report) fn found(detail: &RolloutDetail, timeline: &[TimelineRow])
     found
 }
 
+/// Types of events of a step that are exceptions, whatever came after them.
+const OF_STEPS: [(&str, &str); 4] = [
+    ("step_skipped", "skipped"),
+    ("not_applicable_proposed", "claimed not applicable"),
+    ("not_applicable_reviewed", "not applicable, reviewed"),
+    ("step_interrupted", "interrupted"),
+];
+
 fn of_step(step: &StepRow, timeline: &[TimelineRow], found: &mut Vec<String>) {
     let name = format!("Step {} {}", cell(&step.step), cell(&step.title));
-    let last = |event: &str| {
-        timeline
-            .iter()
-            .rev()
-            .find(|row| row.subject == step.step && row.event == event)
-    };
-    match step.status {
-        StepRowStatus::Skipped => found.push(format!(
-            "{name} was **skipped** by {} at {}: {}.",
-            cell(&step.skipped_by),
-            time(step.finished_at),
-            cell(&step.message)
-        )),
-        StepRowStatus::NotApplicable => {
-            let how = match last("not_applicable_reviewed").or(last("not_applicable_proposed")) {
-                Some(row) => cell(&row.sentence),
-                None => cell(&step.message),
-            };
-            found.push(format!("{name} was **not applicable**: {how}."));
+    for row in timeline.iter().filter(|row| row.subject == step.step) {
+        if let Some((_, what)) = OF_STEPS.iter().find(|(event, _)| row.event == *event) {
+            found.push(format!(
+                "{name}: **{what}** at {}: {}.",
+                time(row.recorded_at),
+                cell(&row.sentence)
+            ));
         }
-        StepRowStatus::Interrupted => found.push(format!(
-            "{name} was **interrupted**, and what it did is not known: {}.",
-            cell(&step.message)
-        )),
-        StepRowStatus::UndoFailed => found.push(format!(
+    }
+    if step.status == StepRowStatus::UndoFailed {
+        found.push(format!(
             "{name} **could not be undone**: {}.",
             cell(&step.undo_message)
-        )),
-        _ => {}
+        ));
     }
     let is_bad = matches!(
         step.verdict,
@@ -90,28 +83,7 @@ fn of_step(step: &StepRow, timeline: &[TimelineRow], found: &mut Vec<String>) {
         ));
     }
     if step.attempt > 1 {
-        let earlier = earlier_attempts(step, timeline);
-        found.push(format!(
-            "{name} took **{} attempts**{earlier}.",
-            step.attempt
-        ));
-    }
-}
-
-/// How the attempts before the latest ended.
-fn earlier_attempts(step: &StepRow, timeline: &[TimelineRow]) -> String {
-    let start = format!("Step {} finished, ", step.step);
-    let latest = format!("attempt {}:", step.attempt);
-    let ends: Vec<String> = timeline
-        .iter()
-        .filter(|row| row.subject == step.step && row.event == "step_finished")
-        .map(|row| row.sentence.strip_prefix(&start).unwrap_or(&row.sentence))
-        .filter(|end| !end.starts_with(&latest))
-        .map(cell)
-        .collect();
-    match ends.as_slice() {
-        [] => String::new(),
-        ends => format!("; {}", ends.join("; ")),
+        found.push(format!("{name} took **{} attempts**.", step.attempt));
     }
 }
 

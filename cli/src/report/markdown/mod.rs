@@ -10,6 +10,7 @@ use std::fmt::Write;
 
 use rollbook_ledger::projection::views::RolloutDetail;
 use rollbook_ledger::projection::words::StepRowStatus;
+use rollbook_ledger::runbook::describe::masked;
 
 use super::{Material, authority};
 use crate::print;
@@ -99,8 +100,7 @@ fn head(out: &mut String, detail: &RolloutDetail, material: &Material) -> std::f
     writeln!(
         out,
         "| Plan digest | `{}` (revision {}) |",
-        cell(&rollout.plan_digest),
-        rollout.revision
+        rollout.plan_digest, rollout.revision
     )?;
     if !rollout.summary.is_empty() {
         writeln!(out, "\n{}", cell(&rollout.summary))?;
@@ -117,38 +117,29 @@ pub(super) fn outcome(detail: &RolloutDetail) -> String {
         None => format!("not closed, {}", rollout.status),
     };
     let ended = ended.replace('_', " ");
-    let steps = detail.phases.iter().flat_map(|phase| &phase.steps);
-    let undone: Vec<&str> = steps
-        .filter(|step| {
-            matches!(
-                step.status,
-                StepRowStatus::Undone | StepRowStatus::UndoFailed
-            )
-        })
-        .map(|step| step.step.as_str())
-        .collect();
-    match (detail.rollbacks.len(), undone.as_slice()) {
-        (0, []) => ended,
-        (0, undone) => format!("{ended}; undone: {}", undone.join(", ")),
-        (count, []) => {
-            format!(
-                "{ended}, after {}; every undone step was done again",
-                rollbacks(count)
-            )
+    let of = |status: StepRowStatus| {
+        let steps = detail.phases.iter().flat_map(|phase| &phase.steps);
+        let steps: Vec<&str> = steps
+            .filter(|step| step.status == status)
+            .map(|step| step.step.as_str())
+            .collect();
+        steps.join(", ")
+    };
+    let mut parts = vec![ended];
+    match detail.rollbacks.len() {
+        0 => {}
+        1 => parts.push("after a rollback".to_owned()),
+        count => parts.push(format!("after {count} rollbacks")),
+    }
+    for (what, steps) in [
+        ("undone and not done again", of(StepRowStatus::Undone)),
+        ("could not be undone", of(StepRowStatus::UndoFailed)),
+    ] {
+        if !steps.is_empty() {
+            parts.push(format!("{what}: {steps}"));
         }
-        (count, undone) => format!(
-            "{ended}, after {}; undone and not done again: {}",
-            rollbacks(count),
-            undone.join(", ")
-        ),
     }
-}
-
-fn rollbacks(count: usize) -> String {
-    match count {
-        1 => "1 rollback".to_owned(),
-        count => format!("{count} rollbacks"),
-    }
+    parts.join("; ")
 }
 
 /// Who could act, and whom to call.
@@ -187,7 +178,7 @@ fn parameters(out: &mut String, detail: &RolloutDetail) -> std::fmt::Result {
     }
     writeln!(out, "\n## Parameters\n\n| Name | Value |\n|---|---|")?;
     for (name, value) in params {
-        writeln!(out, "| {} | {} |", cell(name), cell(value))?;
+        writeln!(out, "| {} | {} |", cell(name), cell(&masked(value)))?;
     }
     Ok(())
 }
@@ -210,6 +201,12 @@ pub(super) fn cell(text: &str) -> String {
             // Within a word it is no markup.
             '_' if before.is_alphanumeric() && rest.peek().is_some_and(|c| c.is_alphanumeric()) => {
                 out.push('_');
+            }
+            // No terminal obeys it, and no browser turns the text around.
+            c if c.is_control()
+                || matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}') =>
+            {
+                out.push('\u{fffd}');
             }
             '|' | '*' | '_' | '[' | ']' | '\\' | '`' => {
                 out.push('\\');

@@ -22,6 +22,9 @@ const COURSE: [&str; 9] = [
     "undo_finished",
 ];
 
+/// Those of a step that simply ran.
+const PLAIN: [&str; 2] = ["step_started", "step_finished"];
+
 /// Each phase with its steps.
 pub(super) fn steps(out: &mut String, material: &Material) -> std::fmt::Result {
     writeln!(out, "\n## Steps and checks\n")?;
@@ -137,18 +140,14 @@ fn answers(out: &mut String, step: &StepRow) -> std::fmt::Result {
 /// Everything that happened to a step that did not simply run once. A single event adds nothing to the table and to
 /// the exceptions.
 fn course(out: &mut String, step: &StepRow, timeline: &[TimelineRow]) -> std::fmt::Result {
-    let is_plain = step.attempt <= 1
-        && matches!(
-            step.status,
-            StepRowStatus::Pending | StepRowStatus::Running | StepRowStatus::Finished
-        );
-    if is_plain {
-        return Ok(());
-    }
     let rows: Vec<&TimelineRow> = timeline
         .iter()
         .filter(|row| row.subject == step.step && COURSE.contains(&row.event.as_str()))
         .collect();
+    let is_plain = rows.iter().all(|row| PLAIN.contains(&row.event.as_str()));
+    if is_plain && step.attempt <= 1 {
+        return Ok(());
+    }
     if rows.len() < 2 {
         return Ok(());
     }

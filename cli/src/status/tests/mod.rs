@@ -14,8 +14,8 @@ use rollbook_server::api::StatusAnswer;
 
 use super::changes::{self, Told};
 use super::frame::Frame;
-use super::layout::{rows, width_of};
 use super::{Picture, tree};
+use crate::layout::{rows, width_of};
 use states::{
     NOW, STATES, blocked_gate, failed_step, plan, refused_sign_off, running_step, running_watch,
 };

@@ -154,8 +154,10 @@ view_row!(
         /// Sequence of the commit that last changed this row.
         updated_sequence: u64,
         /// Who left it out; empty unless it was skipped.
+        #[serde(default)]
         skipped_by: String,
         /// The worker or person that undoes it, or did.
+        #[serde(default)]
         undo_worker: String,
     }
 );

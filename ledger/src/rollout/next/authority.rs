@@ -8,6 +8,7 @@ use super::super::rules::requests;
 use super::super::state::RolloutState;
 use super::Next;
 use crate::authority::Permissions;
+use crate::clock;
 use crate::environment::Environments;
 use crate::runbook::{Plan, Verb};
 
@@ -24,7 +25,10 @@ pub(super) fn waiting(state: &RolloutState, plan: &Plan, now: Timestamp, next: &
             BlockRule::RequestWaits,
             format!(
                 "{} asks to {} ({}), which a second person must confirm until {}",
-                request.by, request.what, request.reason, request.expires_at
+                request.by,
+                request.what,
+                request.reason,
+                clock::shown(request.expires_at)
             ),
             others(&permissions, verb, &request.by),
             vec![remedy::confirm(&state.id, &request.id)],

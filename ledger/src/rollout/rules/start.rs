@@ -7,6 +7,7 @@ use super::super::block::{BlockReason, BlockRule};
 use super::super::remedy;
 use super::super::state::{Proposal, RolloutState, Status, StepStatus};
 use super::{measures, progress, requests};
+use crate::clock;
 use crate::environment::Environments;
 use crate::ids::StepId;
 use crate::runbook::{Plan, Step, window};
@@ -67,8 +68,9 @@ pub(crate) fn check(
         return Err(BlockReason::time(
             BlockRule::RetryDelay,
             format!(
-                "attempt {} waits after a failure until {not_before}: {}",
+                "attempt {} waits after a failure until {}: {}",
                 at.attempt.saturating_add(1),
+                clock::shown(not_before),
                 at.message
             ),
             Some(not_before),

@@ -7,24 +7,24 @@ use console::{measure_text_width, truncate_str};
 use crate::print::{paint, visible};
 
 /// Columns that a text takes.
-pub(super) fn width_of(text: &str) -> usize {
+pub(crate) fn width_of(text: &str) -> usize {
     measure_text_width(text)
 }
 
 /// A text of at most this many columns; one that is cut ends in `…`.
-pub(super) fn cut(text: &str, width: usize) -> String {
+pub(crate) fn cut(text: &str, width: usize) -> String {
     truncate_str(text, width, "…").into_owned()
 }
 
 /// A text cut or padded to exactly this many columns.
-pub(super) fn column(text: &str, width: usize) -> String {
+pub(crate) fn column(text: &str, width: usize) -> String {
     let text = cut(text, width);
     let rest = width.saturating_sub(width_of(&text));
     format!("{text}{}", " ".repeat(rest))
 }
 
 /// The same, aligned to the right.
-pub(super) fn right(text: &str, width: usize) -> String {
+pub(crate) fn right(text: &str, width: usize) -> String {
     let text = cut(text, width);
     let rest = width.saturating_sub(width_of(&text));
     format!("{}{text}", " ".repeat(rest))
@@ -32,7 +32,7 @@ pub(super) fn right(text: &str, width: usize) -> String {
 
 /// A text of others behind `first`, broken so that no line takes more than `width` columns. Further
 /// lines are indented by `indent`. `first` may have colours of its own; `style` is for the text.
-pub(super) fn wrapped(
+pub(crate) fn wrapped(
     first: &str,
     text: &str,
     style: Style,
@@ -61,7 +61,7 @@ pub(super) fn wrapped(
 }
 
 /// Texts of others with ` · ` between them, broken between two of them where that is enough.
-pub(super) fn listed(
+pub(crate) fn listed(
     first: &str,
     parts: &[String],
     style: Style,
@@ -140,7 +140,7 @@ impl Paragraph {
 }
 
 /// Rows that a line takes at a terminal of this many columns, which breaks it where it ends.
-pub(super) fn rows(line: &str, columns: usize) -> usize {
+pub(crate) fn rows(line: &str, columns: usize) -> usize {
     width_of(line).div_ceil(columns.max(1)).max(1)
 }
 
