@@ -167,7 +167,7 @@ pub(super) const ENTRIES: &[Entry] = &[
         ACTS,
         &[
             "rollbook approve 1 --as dora --role database           asks for a yes at a terminal",
-            "rollbook approve 1 --as dora --seen 9f86d081884c7d65   signs only what has this digest",
+            "rollbook approve 1 --as dora --seen \"$(rollbook gate 1 --digest)\"",
         ],
     ),
     (

@@ -219,4 +219,13 @@ fn show(answer: &GateAnswer) {
         }
     }
     line(format!("seen: {}", paint(BOLD, &answer.seen)));
+    if answer.hold.is_none() {
+        line(paint(
+            DIM,
+            format!(
+                "to sign exactly this: rollbook approve {gate} {rollout} --as <person> --seen {}",
+                answer.seen
+            ),
+        ));
+    }
 }
