@@ -2,12 +2,12 @@
 
 use rollbook_ledger::ids::{PhaseId, StepId};
 use rollbook_ledger::projection::rows::{StepRow, TimelineRow};
-use rollbook_ledger::projection::views::{GateDetail, PhaseDetail};
+use rollbook_ledger::projection::views::GateDetail;
 use rollbook_ledger::runbook::Plan;
 use rollbook_ledger::runbook::describe::masked;
 use rollbook_ledger::runbook::kind::DoneBy;
 use rollbook_ledger::suggestion::did_you_mean;
-use rollbook_server::api::BlockedAnswer;
+use rollbook_server::api::{BlockedAnswer, StatusAnswer};
 use rollbook_workers::executor::OutputLine;
 
 use super::Session;
@@ -30,7 +30,7 @@ pub(crate) async fn show(session: &Session, args: ShowArgs) -> Outcome {
     if let Some(gate) = args.what.strip_prefix("gate/") {
         let gate = PhaseId::new(gate).map_err(Failure::usage)?;
         let history = timeline(session, &id, Some(gate.as_str())).await?;
-        return show_gate(session, phases, gate.as_str(), &history);
+        return show_gate(session, &status, gate.as_str(), &history);
     }
     let mut steps = phases.iter().flat_map(|phase| &phase.steps);
     let known = steps.clone().map(|step| step.step.as_str());
@@ -283,11 +283,12 @@ async fn output_as_json(session: &Session, step: &StepRow) -> Outcome {
 
 fn show_gate(
     session: &Session,
-    phases: &[PhaseDetail],
+    status: &StatusAnswer,
     gate: &str,
     history: &[TimelineRow],
 ) -> Outcome {
-    let mut gates = phases.iter().filter_map(|phase| phase.gate_detail.as_ref());
+    let phases = status.view.data.phases.iter();
+    let mut gates = phases.filter_map(|phase| phase.gate_detail.as_ref());
     let known = gates.clone().map(|detail| detail.gate.gate.as_str());
     let Some(detail) = gates.find(|detail| detail.gate.gate == gate) else {
         return Err(Failure::own(
@@ -303,6 +304,19 @@ fn show_gate(
     }
     for text in gate_lines(detail) {
         line(text);
+    }
+    let of_gate = format!("gate {gate}");
+    for BlockedAnswer { blocked, how } in &status.blocked {
+        if blocked.what.to_string() != of_gate {
+            continue;
+        }
+        let mut out = Vec::new();
+        field(&mut out, "waits", &blocked.why);
+        field(&mut out, "who can", &blocked.who.join("; "));
+        field(&mut out, "how", how.as_deref().unwrap_or_default());
+        for text in out {
+            line(text);
+        }
     }
     for text in history_lines(history) {
         line(text);
