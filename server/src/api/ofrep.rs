@@ -7,15 +7,23 @@ use axum::extract::{Path, State};
 use axum::http::header::{CONTENT_TYPE, ETAG, IF_NONE_MATCH};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
+use futures::{StreamExt, TryStreamExt};
 use rollbook_ledger::flag::{self, EvaluationContext, EvaluationError, FlagState};
 use rollbook_ledger::ids::{EnvironmentId, FlagKey};
+use rollbook_ledger::projection::projector::WaitError;
+use rollbook_ledger::projection::store::ViewError;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use super::Api;
+use super::error::ApiError;
+use super::{Api, VIEW_WAIT};
 
 /// The environment if the context names none.
 const DEFAULT_ENVIRONMENT: &str = "production";
+/// What a failure that concerns no single flag is logged under.
+const ALL: &str = "all";
+/// How many flags the ledger is asked for at a time.
+const AT_A_TIME: usize = 16;
 /// The code of a flag that does not exist, or no more.
 const NOT_FOUND: &str = "FLAG_NOT_FOUND";
 
@@ -40,9 +48,11 @@ pub(super) async fn evaluate(
         let failure = failed(Some(&key), NOT_FOUND, details);
         (StatusCode::NOT_FOUND, Json(failure)).into_response()
     };
-    let (Ok(environment), Ok(flag_key)) =
-        (EnvironmentId::new(asked.environment), FlagKey::new(&*key))
-    else {
+    let environment = match EnvironmentId::new(asked.environment) {
+        Ok(environment) => environment,
+        Err(error) => return refused(error.to_string()),
+    };
+    let Ok(flag_key) = FlagKey::new(&*key) else {
         return unknown("no such flag");
     };
     match api.handler.flag(&environment, &flag_key).await {
@@ -65,7 +75,8 @@ pub(super) async fn evaluate(
     }
 }
 
-/// Evaluates every flag of an environment that is not archived. The `ETag` covers the whole body,
+/// Evaluates every flag of an environment that is not archived. The views say which there are, once
+/// they have everything acknowledged before the call; the ledger says how each is set. The `ETag` covers the whole body,
 /// and so the context: equal configuration with another context is another answer.
 pub(super) async fn evaluate_all(
     State(api): State<Api>,
@@ -88,32 +99,30 @@ pub(super) async fn evaluate_all(
         Ok(environment) => environment,
         Err(error) => return refused(error.to_string()),
     };
-    let mut flags = Vec::new();
+    // Views that are rebuilt hold only some of the flags for a while, and SDKs drop the others.
+    let last = match api.handler.journal().last_sequence().await {
+        Ok(last) => last,
+        Err(error) => return unreachable(&error, ALL),
+    };
+    if let Err(error) = api.applied.wait_for(last, VIEW_WAIT).await {
+        return behind(&error);
+    }
     let mut keys = match api.views.flags(Some(environment.as_str())).await {
         Ok(listed) => listed.data,
-        Err(error) => return unreachable(&error, "all"),
+        Err(error) => return unlisted(error),
     };
+    keys.retain(|row| !row.archived);
     keys.sort_by(|one, other| one.key.cmp(&other.key));
-    for row in keys {
-        let Ok(key) = FlagKey::new(&*row.key) else {
-            continue;
-        };
-        match api.handler.flag(&environment, &key).await {
-            Ok(Some((state, _))) => match evaluated(&state, &environment, &asked) {
-                Ok(found) => flags.push(found),
-                Err(EvaluationError::Archived { .. }) => {}
-                Err(error) => {
-                    flags.push(failed(
-                        Some(&row.key),
-                        error.ofrep_code(),
-                        &error.to_string(),
-                    ));
-                }
-            },
-            Ok(None) => {}
-            Err(error) => return unreachable(&error, &row.key),
-        }
-    }
+    let (api, environment, asked) = (&api, &environment, &asked);
+    let flags: Result<Vec<Option<Value>>, Response> = futures::stream::iter(keys)
+        .map(move |row| one_of_all(api, environment, asked, row.key))
+        .buffered(AT_A_TIME)
+        .try_collect()
+        .await;
+    let flags: Vec<Value> = match flags {
+        Ok(flags) => flags.into_iter().flatten().collect(),
+        Err(failure) => return failure,
+    };
     let body = json!({ "flags": flags }).to_string();
     let tag = format!("\"{}\"", hex::encode(Sha256::digest(body.as_bytes())));
     if is_known(&headers, &tag) {
@@ -121,6 +130,32 @@ pub(super) async fn evaluate_all(
     }
     let headers = [(CONTENT_TYPE, "application/json".to_owned()), (ETAG, tag)];
     (headers, body).into_response()
+}
+
+/// A flag as an entry of the list of all; `None` if there is nothing to evaluate.
+async fn one_of_all(
+    api: &Api,
+    environment: &EnvironmentId,
+    asked: &Asked<'_>,
+    key: String,
+) -> Result<Option<Value>, Response> {
+    let Ok(flag_key) = FlagKey::new(&*key) else {
+        return Ok(None);
+    };
+    match api.handler.flag(environment, &flag_key).await {
+        Ok(Some((state, _))) => match evaluated(&state, environment, asked) {
+            Ok(found) => Ok(Some(found)),
+            // Since it was listed.
+            Err(EvaluationError::Archived { .. }) => Ok(None),
+            Err(error) => Ok(Some(failed(
+                Some(&key),
+                error.ofrep_code(),
+                &error.to_string(),
+            ))),
+        },
+        Ok(None) => Ok(None),
+        Err(error) => Err(unreachable(&error, &key)),
+    }
 }
 
 /// Whether the client has the answer with this tag.
@@ -168,6 +203,23 @@ fn unreachable(error: &dyn std::fmt::Display, flag: &str) -> Response {
     tracing::warn!(%error, %flag, "flag evaluation failed");
     let details = json!({ "errorDetails": "the ledger is not reachable; use the safe value" });
     (StatusCode::INTERNAL_SERVER_ERROR, Json(details)).into_response()
+}
+
+/// The views do not have everything that the ledger has.
+fn behind(error: &WaitError) -> Response {
+    tracing::warn!(%error, "not all flags can be listed yet");
+    let details = "the list of flags is still being built; use the safe values and ask again";
+    let details = json!({ "errorDetails": details });
+    (StatusCode::SERVICE_UNAVAILABLE, Json(details)).into_response()
+}
+
+/// The views do not answer, or are damaged: classified, logged and reported as by other routes.
+fn unlisted(error: ViewError) -> Response {
+    let error = ApiError::from(error);
+    let details = format!("{}; use the safe values", error.body().message);
+    let (parts, _) = error.into_response().into_parts();
+    let details = json!({ "errorDetails": details }).to_string();
+    Response::from_parts(parts, details.into())
 }
 
 /// The context object; an empty body, `{}` and a body without context are an empty context.
@@ -245,6 +297,7 @@ fn kind_of(value: &Value) -> &'static str {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use super::super::error::DamagedViews;
     use super::*;
 
     #[test]
@@ -274,6 +327,15 @@ mod tests {
             ("staging", Some("u"))
         );
         assert_eq!(asked.labels, ["a", "b"]);
+    }
+
+    #[test]
+    fn damaged_views_raise_the_alarm_and_do_not_blame_the_ledger() {
+        let reason = "malformed page".to_owned();
+        let response = unlisted(ViewError::Damaged { reason });
+        assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+        let damaged = response.extensions().get::<DamagedViews>();
+        assert_eq!(damaged, Some(&DamagedViews("malformed page".to_owned())));
     }
 
     #[test]

@@ -60,7 +60,7 @@ pub struct CommandAnswer {
 }
 
 /// What is blocked, and the command line that unblocks it.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
 pub struct BlockedAnswer {
     /// What, why, who, and by which commands.
     #[serde(flatten)]
@@ -79,7 +79,7 @@ impl From<Blocked> for BlockedAnswer {
 }
 
 /// The current state of a rollout, with what is blocked and why.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
 pub struct StatusAnswer {
     /// The view.
     #[serde(flatten)]

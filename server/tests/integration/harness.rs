@@ -87,7 +87,8 @@ pub(crate) struct Server {
     pub(crate) past: PastViews,
     router: Router,
     _objects: TempDir,
-    _tasks: [AbortOnDropHandle<()>; 2],
+    _reading: AbortOnDropHandle<()>,
+    projecting: AbortOnDropHandle<()>,
 }
 
 impl Server {
@@ -132,8 +133,14 @@ impl Server {
             past,
             router: router(api),
             _objects: objects,
-            _tasks: [reader, projecting].map(AbortOnDropHandle::new),
+            _reading: AbortOnDropHandle::new(reader),
+            projecting: AbortOnDropHandle::new(projecting),
         }
+    }
+
+    /// Lets the views fall behind from now on.
+    pub(crate) fn stop_projecting(&self) {
+        self.projecting.abort();
     }
 
     /// Sends a request to the host `localhost`.

@@ -3,5 +3,6 @@
 
 mod authentication;
 mod harness;
+mod ofrep;
 mod past;
 mod reports;
