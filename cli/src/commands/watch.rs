@@ -32,6 +32,9 @@ const DRAW_EVERY: Duration = Duration::from_secs(1);
 /// A server that has not answered for this long is shown as lost.
 const LOST_AFTER: Duration = Duration::from_secs(5);
 
+/// That a lost server is back.
+const ANSWERS_AGAIN: &str = "the server answers again";
+
 /// Rows of the timeline in one answer of the server.
 const PAGE: u32 = 1_000;
 
@@ -47,22 +50,55 @@ pub(crate) async fn watch(session: &Session, id: &str) -> Outcome {
     }
 }
 
-/// A status whenever anything has changed.
+/// A status whenever anything has changed. A server that no longer answers is asked again.
 async fn as_json(session: &Session, id: &str) -> Outcome {
-    let mut shown = 0;
-    let mut reported = Vec::new();
-    loop {
-        let answer = session.status_of(id).await?;
-        if answer.view.data.rollout.updated_sequence != shown || answer.progress != reported {
-            shown = answer.view.data.rollout.updated_sequence;
-            show(session, &answer).await?;
+    let mut session = session.clone();
+    let mut answer = session.status_of(id).await?;
+    show(&session, &answer).await?;
+    while !is_over(&answer) {
+        let next = again(&mut session, id).await?;
+        if changes::is_news(&answer, &next) {
+            show(&session, &next).await?;
         }
-        reported.clone_from(&answer.progress);
-        if is_over(&answer) {
-            return Ok(exit_of(&answer));
-        }
-        tokio::time::sleep(LOOK_EVERY).await;
+        answer = next;
     }
+    Ok(exit_of(&answer))
+}
+
+/// The next status, however long the server does not answer.
+async fn again(session: &mut Session, id: &str) -> Result<StatusAnswer, Failure> {
+    let mut was_lost = false;
+    loop {
+        tokio::time::sleep(LOOK_EVERY).await;
+        let failure = match session.status_of(id).await {
+            Ok(answer) => {
+                if was_lost {
+                    note(ANSWERS_AGAIN);
+                }
+                return Ok(answer);
+            }
+            Err(failure) => failure,
+        };
+        if !was_lost {
+            note(no_answer(&failure.message));
+        }
+        was_lost = true;
+        reach_again(session, failure)?;
+    }
+}
+
+/// Prepares to ask a server again that did not answer; anything else that it says is a failure.
+fn reach_again(session: &mut Session, failure: Failure) -> Result<(), Failure> {
+    if failure.exit != Exit::Unavailable {
+        return Err(failure);
+    }
+    // A server that was started again may have another address.
+    session.client = Client::new(&session.config, None)?;
+    Ok(())
+}
+
+fn no_answer(why: &str) -> String {
+    format!("no answer, trying again: {why}")
 }
 
 /// A rollout that is being watched, as last seen.
@@ -106,30 +142,32 @@ impl Watched {
     }
 
     /// Takes what a look found. A server that does not answer is asked again; anything else that
-    /// it says ends the watching.
+    /// it says ends the watching. Returns whether there is anything new to show.
     fn take(
         &mut self,
         found: Result<(StatusAnswer, Option<Plan>), Failure>,
-    ) -> Result<(), Failure> {
+    ) -> Result<bool, Failure> {
+        let before = self.lost.clone();
         match found {
             Ok((answer, plan)) => {
+                let is_new = self.answer != answer || plan.is_some() || before.is_some();
                 self.answer = answer;
                 self.plan = plan.or(self.plan.take());
                 self.answered = Instant::now();
                 self.lost = None;
-                Ok(())
+                Ok(is_new)
             }
-            Err(failure) => self.lose(failure),
+            Err(failure) => {
+                self.lose(failure)?;
+                Ok(self.lost != before)
+            }
         }
     }
 
     fn lose(&mut self, failure: Failure) -> Result<(), Failure> {
-        if failure.exit != Exit::Unavailable {
-            return Err(failure);
-        }
-        self.lost = Some(failure.message);
-        // A server that was started again may have another address.
-        self.session.client = Client::new(&self.session.config, None)?;
+        let why = failure.message.clone();
+        reach_again(&mut self.session, failure)?;
+        self.lost = Some(why);
         Ok(())
     }
 
@@ -169,13 +207,16 @@ async fn at_terminal(watched: &mut Watched, mut screen: Screen) -> Outcome {
     let mut resized = interrupt::handler(SignalKind::window_change())?;
     let mut ticks = tokio::time::interval(DRAW_EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut is_new = true;
     loop {
         if is_over(&watched.answer) {
             let (_, width) = screen.size();
             screen.draw(&Frame::of(&watched.picture(width), None).whole());
             return Ok(exit_of(&watched.answer));
         }
-        watched.draw(&mut screen);
+        if is_new {
+            watched.draw(&mut screen);
+        }
         let found = {
             let look = async {
                 tokio::time::sleep(LOOK_EVERY).await;
@@ -190,7 +231,7 @@ async fn at_terminal(watched: &mut Watched, mut screen: Screen) -> Outcome {
                 }
             }
         };
-        watched.take(found)?;
+        is_new = watched.take(found)?;
     }
 }
 
@@ -219,12 +260,14 @@ async fn in_lines(watched: &mut Watched) -> Outcome {
         }
         let lost = watched.lost.as_ref();
         match (lost, was_lost) {
-            (Some(why), false) => note(format!("no answer, trying again: {why}")),
-            (None, true) => note("the server answers again"),
+            (Some(why), false) => note(no_answer(why)),
+            (None, true) => note(ANSWERS_AGAIN),
             _ => {}
         }
         was_lost = lost.is_some();
-        if !was_lost {
+        // An answer from before the last event printed would take back what that event says.
+        let is_behind = cursor.sequence > position;
+        if !was_lost && !is_behind {
             // What is about to change by itself is not worth a line.
             if !watched.answer.due {
                 for text in told.changes(&watched.answer, Timestamp::now()) {

@@ -38,7 +38,7 @@ fn one_blocked(
         lines.extend(wrapped(&first, text, plain, INDENT + 5, picture.width));
     };
     // It goes on by itself: nobody is asked.
-    let by_itself = blocked.waits_for == WaitsFor::Time;
+    let by_itself = blocked.waits_for.is_by_itself();
     if !blocked.who.is_empty() && !by_itself {
         add("who", &blocked.who.join(", "));
     }

@@ -119,19 +119,20 @@ impl Frame {
     /// what is hidden.
     pub(crate) fn within(mut self, height: usize) -> Vec<String> {
         let room = height.saturating_sub(1).max(1);
-        let height = |lines: &[(Part, String)]| -> usize {
-            lines.iter().map(|(_, line)| rows(line, self.width)).sum()
-        };
-        if height(&self.lines) <= room {
+        let taken = self.lines.iter().map(|(_, line)| rows(line, self.width));
+        let mut taken: Vec<usize> = taken.collect();
+        let mut all: usize = taken.iter().sum();
+        if all <= room {
             return self.whole();
         }
         let mut hidden: Vec<(Part, String)> = Vec::new();
         let mut place = self.lines.len();
-        while height(&self.lines) + 1 > room {
+        while all + 1 > room {
             let Some(at) = least_needed(&self.lines) else {
                 break;
             };
             hidden.push(self.lines.remove(at));
+            all = all.saturating_sub(taken.remove(at));
             place = place.min(at);
         }
         let told = told(&hidden);

@@ -12,6 +12,9 @@ use crate::print::{self, DIM, GREEN, RED, YELLOW, paint};
 /// Columns before a message of a step.
 const MESSAGE_INDENT: usize = 6;
 
+/// Columns before an id.
+const MARK: usize = 4;
+
 /// Narrower than this, a row leaves the kind out.
 const KIND_FROM: usize = 64;
 
@@ -40,25 +43,31 @@ impl Columns {
             phases.flat_map(|phase| &phase.steps)
         };
         let widest = |of: &dyn Fn(&StepRow) -> usize| steps().map(of).max().unwrap_or(0);
-        let ids = steps().map(|step| width_of(&step.step));
-        let id = ids.filter(|id| *id <= MAX_ID).max().unwrap_or(0);
+        let ids = || steps().map(|step| width_of(&step.step));
+        let id = ids().filter(|id| *id <= MAX_ID).max().unwrap_or(0);
+        let widest_id = ids().max().unwrap_or(0);
+        // Titles can be cut, ids cannot; behind the widest id there is room for ` …`.
+        let least = TITLE.0.max((widest_id + 1).saturating_sub(id));
         let word = widest(&|step| width_of(&word(step)));
         let time = widest(&|step| width_of(&time(step, picture.now)));
-        let kind = if picture.width >= KIND_FROM {
-            widest(&|step| width_of(&step.kind))
+        let gaps = 2 + 1 + 1 + 1 + 1 + 1;
+        let kind = widest(&|step| width_of(&step.kind));
+        let with_kind = gaps + id + least + 1 + kind + word + time;
+        let kind = if picture.width >= KIND_FROM.max(with_kind) {
+            kind
         } else {
             0
         };
-        let gaps = 2 + 1 + 1 + 1 + 1 + 1 + usize::from(kind > 0);
+        let gaps = gaps + usize::from(kind > 0);
         let rest = picture.width.saturating_sub(gaps + id + kind + word + time);
         let titles = widest(&|step| width_of(&step.title)).min(TITLE.1);
         Self {
             id,
-            title: rest.min(titles).max(TITLE.0),
+            title: rest.min(titles).max(least),
             kind,
             word,
             time,
-            row: picture.width,
+            row: picture.width.max(MARK + widest_id + 2),
         }
     }
 }

@@ -183,6 +183,16 @@ pub enum WaitsFor {
     Worker,
 }
 
+impl WaitsFor {
+    /// Nobody has to act.
+    pub fn is_by_itself(self) -> bool {
+        match self {
+            Self::Person => false,
+            Self::Time | Self::Worker => true,
+        }
+    }
+}
+
 /// Why something is blocked, and who can unblock it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Blocked {

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use anstream::adapter::strip_str;
 use jiff::Timestamp;
 use rollbook_ledger::projection::rows::TimelineRow;
+use rollbook_ledger::rollout::WaitsFor;
 use rollbook_ledger::runbook::Plan;
 use rollbook_server::api::StatusAnswer;
 
@@ -17,7 +18,8 @@ use super::frame::Frame;
 use super::{Picture, tree};
 use crate::layout::{rows, width_of};
 use states::{
-    NOW, STATES, blocked_gate, failed_step, plan, refused_sign_off, running_step, running_watch,
+    NOW, STATES, blocked_gate, failed_step, paused_with_revision, plan, refused_sign_off,
+    running_step, running_watch,
 };
 
 fn picture<'a>(answer: &'a StatusAnswer, plan: &'a Plan, width: usize) -> Picture<'a> {
@@ -121,6 +123,50 @@ fn a_frame_fits_into_any_height_and_says_what_is_hidden() {
 }
 
 #[test]
+fn no_id_is_cut_to_be_typed_wrongly() {
+    let plan = plan();
+    for (name, state) in STATES {
+        let answer = state().answer();
+        for width in [40, 60, 80] {
+            let text = plain(&tree(&picture(&answer, &plan, width)));
+            let phases = answer.view.data.phases.iter();
+            for step in phases.flat_map(|phase| &phase.steps) {
+                let id = &step.step;
+                assert!(text.contains(id), "{name} at {width}: {id}\n{text}");
+            }
+        }
+    }
+}
+
+#[test]
+fn what_is_blocked_is_news_too() {
+    let (before, after) = (running_step().answer(), running_step().answer());
+    assert!(!changes::is_news(&before, &after));
+    assert!(changes::is_news(&before, &blocked_gate().answer()));
+    let (paused, mut resumed) = (
+        paused_with_revision().answer(),
+        paused_with_revision().answer(),
+    );
+    resumed.blocked.remove(0);
+    assert!(changes::is_news(&paused, &resumed));
+}
+
+#[test]
+fn what_goes_on_by_itself_asks_nobody() {
+    let now: Timestamp = NOW.parse().unwrap();
+    let (plan, mut answer) = (plan(), blocked_gate().answer());
+    for waits_for in [WaitsFor::Time, WaitsFor::Worker] {
+        for it in &mut answer.blocked {
+            it.blocked.who = vec!["time".to_owned()];
+            it.blocked.waits_for = waits_for;
+        }
+        let mut text = plain(&Frame::of(&picture(&answer, &plan, 80), None).whole());
+        text.push_str(&Told::default().changes(&answer, now).join("\n"));
+        assert!(!text.contains("who: time"), "{text}");
+    }
+}
+
+#[test]
 fn a_lost_server_is_shown_over_what_was_last_known() {
     let (plan, answer) = (plan(), running_watch().answer());
     let lost = (
@@ -172,6 +218,20 @@ fn a_line_tells_each_change_once() {
     assert_eq!(
         told.changes(&before, now),
         ["2026-11-29 16:22:50 UTC  no longer blocked: gate 1"]
+    );
+    let both = paused_with_revision().answer();
+    assert_eq!(told.changes(&both, now).len(), 2);
+    assert!(told.changes(&both, now).is_empty());
+    let mut resumed = paused_with_revision().answer();
+    resumed.blocked.remove(0);
+    assert_eq!(
+        told.changes(&resumed, now),
+        ["2026-11-29 16:22:50 UTC  no longer blocked: rollout (paused)"]
+    );
+    told.changes(&both, now);
+    assert_eq!(
+        told.changes(&before, now),
+        ["2026-11-29 16:22:50 UTC  no longer blocked: rollout"]
     );
     let row = TimelineRow {
         sequence: 9,

@@ -339,6 +339,22 @@ fn passed_after_refusal() -> Rollout {
     rollout
 }
 
+/// It was paused while a new revision waits to be accepted.
+pub(super) fn paused_with_revision() -> Rollout {
+    let mut rollout = Rollout::new();
+    let blocked = |rule: &str, why: &str| {
+        json!({
+            "what": "rollout", "rule": rule, "figures": {}, "why": why, "who": ["any operator"],
+            "waits_for": "person", "remedies": [], "how": null
+        })
+    };
+    rollout.answer = json!({"blocked": [
+        blocked("paused", "paused by alice"),
+        blocked("revision_waits", "revision 2 is not accepted"),
+    ]});
+    rollout
+}
+
 pub(super) fn failed_step() -> Rollout {
     let mut rollout = Rollout::new();
     rollout.rollout["health"] = json!("CRITICAL");
@@ -415,6 +431,20 @@ fn window_and_wide_titles() -> Rollout {
     rollout
 }
 
+/// Every id is long.
+fn long_ids() -> Rollout {
+    let mut rollout = failed_step();
+    for step in &mut rollout.steps {
+        let id = step["step"].as_str().unwrap_or_default();
+        let id: String = format!("{id}-of-the-migration-of-all-prices")
+            .chars()
+            .take(34)
+            .collect();
+        step["step"] = json!(id);
+    }
+    rollout
+}
+
 /// A name, and what makes the rollout.
 pub(super) type State = (&'static str, fn() -> Rollout);
 
@@ -428,4 +458,5 @@ pub(super) const STATES: &[State] = &[
     ("rolling_back", rolling_back),
     ("finished", finished),
     ("window", window_and_wide_titles),
+    ("long_ids", long_ids),
 ];
