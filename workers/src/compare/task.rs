@@ -62,6 +62,13 @@ pub struct RangeTask {
     pub terms: String,
 }
 
+impl RangeTask {
+    /// Whether this program can do it: it is of the version that this program plans.
+    pub fn is_of_this_version(&self) -> bool {
+        self.version == VERSION
+    }
+}
+
 /// The result of a range whose pages and partial tally are in the evidence store.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -138,7 +145,7 @@ impl RangeWorker {
         store: &EvidenceStore,
         threads: Option<usize>,
     ) -> Result<Self, CompareError> {
-        if task.version != VERSION {
+        if !task.is_of_this_version() {
             return Err(mismatch(
                 task.range,
                 format!(

@@ -60,6 +60,15 @@ impl ShardWork {
         }
     }
 
+    /// Whether this program can do it. A range of another version is for workers of that version;
+    /// a shard of a snapshot is refused when it is done.
+    pub fn is_of_this_version(&self) -> bool {
+        match self {
+            Self::Snapshot(_) => true,
+            Self::Compare(task) => task.is_of_this_version(),
+        }
+    }
+
     /// Number of deals in it.
     pub fn deals(&self) -> u64 {
         match self {

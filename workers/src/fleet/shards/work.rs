@@ -42,6 +42,11 @@ const MAX_TRIES: u32 = 4;
 /// The wait between two tries, multiplied by the number of tries so far.
 const TRY_AGAIN: Duration = Duration::from_secs(2);
 
+/// From this delivery on, a worker of another version takes a shard off the queue without an answer.
+/// The coordinator puts it there again, with its deliveries counted anew, so that they never reach
+/// [`MAX_DELIVERIES`] only because workers of two versions share the queue.
+const MAX_OTHER_VERSION: u32 = MAX_DELIVERIES / 2;
+
 /// How long ledger and queue are retried before a shard goes back to the queue.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -114,9 +119,21 @@ struct OpenRun {
 }
 
 /// What to tell the queue about the delivery.
+#[derive(Debug, PartialEq, Eq)]
 enum Disposition {
     Done,
     Redeliver(Duration),
+}
+
+impl Disposition {
+    /// Leaves a shard of another version to a worker of that version.
+    fn of_other_version(deliveries: u32) -> Self {
+        if deliveries < MAX_OTHER_VERSION {
+            Self::Redeliver(TRY_AGAIN)
+        } else {
+            Self::Done
+        }
+    }
 }
 
 impl ShardWorkerState {
@@ -201,6 +218,9 @@ impl ShardWorkerState {
             return Disposition::Redeliver(TRY_AGAIN);
         };
         let shard = async {
+            if !queued.work.is_of_this_version() {
+                return Err(Stop::OtherVersion);
+            }
             if deliveries > MAX_DELIVERIES {
                 let reason = format!("no worker could carry it out in {MAX_DELIVERIES} deliveries");
                 return Err(Stop::Impossible(reason));
@@ -228,6 +248,11 @@ impl ShardWorkerState {
                 tracing::warn!(run = %queued.run.run, %reason, "the shard waits");
                 *kept = None;
                 return Disposition::Redeliver(TRY_AGAIN);
+            }
+            Err(Stop::OtherVersion) => {
+                tracing::warn!(run = %queued.run.run, shard = queued.work.shard(), "the shard is of another version and waits for a worker of that version; update the workers");
+                *kept = None;
+                return Disposition::of_other_version(deliveries);
             }
             Err(Stop::Failed(failure)) => {
                 *kept = None;
@@ -398,6 +423,8 @@ enum Stop {
     Unwanted(String),
     /// It cannot be done yet.
     Later(String),
+    /// Only a worker of another version can do it.
+    OtherVersion,
     /// Doing it failed.
     Failed(Failure),
     /// No worker configured like this one can do it.
@@ -435,4 +462,20 @@ fn patience() -> ExponentialBuilder {
         .with_jitter()
         .without_max_times()
         .with_total_delay(Some(PATIENCE))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_shard_of_another_version_never_wears_out_its_deliveries() {
+        assert_eq!(
+            Disposition::of_other_version(1),
+            Disposition::Redeliver(TRY_AGAIN)
+        );
+        for deliveries in [MAX_OTHER_VERSION, MAX_DELIVERIES, u32::MAX] {
+            assert_eq!(Disposition::of_other_version(deliveries), Disposition::Done);
+        }
+    }
 }
