@@ -8,7 +8,7 @@ use rollbook_workers::snapshot::{Snapshot, SnapshotError};
 use serde::Serialize;
 
 use super::Session;
-use super::evidence_store::{open, snapshot_failure, store};
+use super::evidence_store::{existing, open, snapshot_failure};
 use super::new_file::NewFile;
 use crate::args::{ExportFormat, SnapshotErrorsArgs, SnapshotExportArgs};
 use crate::exit::{Exit, Failure, Outcome};
@@ -19,7 +19,7 @@ const STANDARD_OUTPUT: &str = "standard output";
 
 /// `snapshot errors`.
 pub(crate) async fn errors(session: &Session, args: SnapshotErrorsArgs) -> Outcome {
-    let store = store(session, args.objects.objects.as_deref())?;
+    let store = existing(session, args.objects.objects.as_deref())?;
     let snapshot = open(&store, &args.snapshot).await?;
     let limit = usize::try_from(args.limit).unwrap_or(usize::MAX);
     let rows = error_rows(&snapshot, &store, limit)
@@ -74,7 +74,7 @@ pub(crate) async fn export(session: &Session, args: SnapshotExportArgs) -> Outco
         ExportFormat::Csv => Format::Csv,
         ExportFormat::Jsonl => Format::JsonLines,
     };
-    let store = store(session, args.objects.objects.as_deref())?;
+    let store = existing(session, args.objects.objects.as_deref())?;
     let Some(file) = &args.output else {
         if format == Format::Parquet && io::stdout().is_terminal() {
             return Err(Failure::own(
@@ -118,7 +118,7 @@ async fn write(
     target: NewFile,
 ) -> Result<u64, Failure> {
     let unfinished = target.begin()?;
-    let rows = export::export(snapshot, store, format, unfinished.as_file(), &target.name)
+    let rows = export::export(snapshot, store, format, unfinished.as_file(), target.name())
         .await
         .map_err(snapshot_failure)?;
     target.finish(unfinished)?;

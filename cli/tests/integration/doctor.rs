@@ -54,6 +54,9 @@ fn commands_that_only_read_evidence_create_no_store() {
     let nobody = "0".repeat(64);
     for line in [
         format!("snapshot show {nobody}"),
+        format!("snapshot errors {nobody}"),
+        format!("snapshot export {nobody} --format csv"),
+        format!("snapshot export {nobody} --format csv --output rows.csv"),
         format!("compare {nobody} {nobody}"),
         format!("compare --result {nobody}"),
     ] {
