@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 
 use rollbook_workers::compare::CompareError;
 use rollbook_workers::snapshot::current_deal::{CurrentDeal, read_deal};
+use rollbook_workers::snapshot::database::SourceDatabase;
 use rollbook_workers::snapshot::{
     Manifest, Row, RowOutcome, Snapshot, SnapshotError, SnapshotSource,
 };
@@ -117,7 +118,7 @@ pub async fn break_down_figures(
         false => &before.manifest,
     };
     let source = source_of(described, database);
-    let shown = described.source.database.clone();
+    let shown = SourceDatabase::parse(&source.database)?.shown().to_owned();
     let current = read_deal(&source, deal_id).await?;
     let digest = model.digest().map_err(|error| SnapshotError::Encode {
         reason: error.to_string(),

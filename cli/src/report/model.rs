@@ -6,7 +6,7 @@ use rollbook_deals::description::{FieldDescription, ModelDescription, WorkItemDe
 use rollbook_deals::model::{CutOff, Multipliers};
 use serde_json::Value;
 
-use crate::print::{BOLD, DIM, dollars, paint};
+use crate::print::{BOLD, DIM, dollars, paint, visible};
 
 /// The columns that a terminal surely has.
 const COLUMNS: usize = 80;
@@ -255,10 +255,15 @@ fn cut_offs(cut_off: &CutOff) -> (String, String) {
             format!("if sites > {sites_high_above} or users > {users_high_above}"),
         ),
         CutOff::ErpSystem { low, high } => (
-            format!("if it is {}", low.join(" or ")),
-            format!("if the ERP is {}", high.join(" or ")),
+            format!("if it is {}", words_of(low)),
+            format!("if the ERP is {}", words_of(high)),
         ),
     }
+}
+
+/// Words from a model file, which may hold control characters.
+fn words_of(words: &[String]) -> String {
+    visible(&words.join(" or "))
 }
 
 fn drivers(out: &mut String, model: &ModelDescription) -> fmt::Result {

@@ -54,6 +54,11 @@ async fn lines_add_up_and_a_deal_changed_since_is_reported() {
 
     let before = snapshot(whole.clone(), false, &store).await.unwrap();
     let after = snapshot(whole, true, &store).await.unwrap();
+    let copy = directory.path().join("copy.db");
+    std::fs::copy(&path, &copy).unwrap();
+    let copy = format!("sqlite:{}", copy.display());
+    let found = break_down_figures(&before, &after, &store, Some(&copy), &model, DEAL).await;
+    assert_eq!(found.unwrap().source, copy, "the source that was read");
     let look = || async {
         break_down_figures(&before, &after, &store, None, &model, DEAL)
             .await

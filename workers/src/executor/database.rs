@@ -376,10 +376,10 @@ async fn open(source: &ResolvedSource, access: Access) -> Result<Either, String>
     let path = PathBuf::from(database::sqlite_path(url).unwrap_or(url));
     let opened = Sqlite::open(path.clone(), access == Access::Read).await;
     let sqlite = opened.map_err(|words| {
-        if path.exists() {
-            words
-        } else {
-            format!("there is no file {}", path.display())
+        // A file in a directory that may not be searched may well exist.
+        match path.try_exists() {
+            Ok(false) => format!("there is no file {}", path.display()),
+            _ => words,
         }
     })?;
     Ok(Either::Sqlite(sqlite))
