@@ -73,7 +73,8 @@ fn main() -> ExitCode {
         }
     };
     let json = cli.json;
-    match start(cli, &name) {
+    let ended = start(cli, &name);
+    match print::unwritten().map_or(ended, Err) {
         Ok(exit) => exit.into(),
         Err(failure) => {
             complain(&failure, json);

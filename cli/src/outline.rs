@@ -58,10 +58,7 @@ fn parameters(plan: &Plan, out: &mut Vec<String>) {
     out.push(String::new());
     out.push(paint(BOLD, "Parameters"));
     for (name, value) in plan.params() {
-        out.extend(print::wrapped(
-            &format!("  {name} = "),
-            &describe::masked(value),
-        ));
+        out.extend(print::wrapped(&format!("  {name} = "), value));
     }
 }
 

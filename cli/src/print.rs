@@ -1,10 +1,13 @@
 //! Terminal output. Text goes through `anstream`, which removes colours if standard output is not a
 //! terminal or NO_COLOR is set.
 
+use std::sync::OnceLock;
+
 use anstyle::{AnsiColor, Style};
 use rollbook_ledger::clock;
 use rollbook_ledger::journal::event_type;
 use rollbook_ledger::projection::rows::TimelineRow;
+use rollbook_ledger::runbook::describe::masked;
 use rollbook_proto::v1;
 use rollbook_server::api::{CommandAnswer, RollbackAnswer};
 use serde::Serialize;
@@ -28,10 +31,28 @@ pub(crate) fn paint(style: Style, text: impl std::fmt::Display) -> String {
     format!("{style}{text}{style:#}")
 }
 
-/// Prints a line to standard output. A reader that has gone away is not an error.
+/// Why standard output could not be written to, the first time that it could not.
+static UNWRITTEN: OnceLock<String> = OnceLock::new();
+
+/// Prints a line to standard output. A reader that has gone away is not an error; what else keeps a
+/// line from being written is told by [`unwritten`] when the command ends.
 pub(crate) fn line(text: impl std::fmt::Display) {
     use std::io::Write;
-    let _ = writeln!(anstream::stdout(), "{text}");
+    if let Err(error) = writeln!(anstream::stdout(), "{text}")
+        && error.kind() != std::io::ErrorKind::BrokenPipe
+    {
+        let _ = UNWRITTEN.set(error.to_string());
+    }
+}
+
+/// The failure of lines that could not be written, such as those beyond the end of a full disk.
+pub(crate) fn unwritten() -> Option<Failure> {
+    let reason = UNWRITTEN.get()?;
+    Some(Failure::own(
+        Exit::Unavailable,
+        "RB-CLI-110",
+        format!("standard output is incomplete: {reason}; make room, and run the command again"),
+    ))
 }
 
 /// Prints a line to standard error: progress, hints.
@@ -40,9 +61,11 @@ pub(crate) fn note(text: impl std::fmt::Display) {
     let _ = writeln!(anstream::stderr(), "{text}");
 }
 
-/// Foreign text on one line: nothing in it can move the cursor or pass for our own words.
+/// Foreign text on one line: nothing in it can move the cursor or pass for our own words, and
+/// passwords in URLs are masked.
 pub(crate) fn visible(text: &str) -> String {
-    text.chars()
+    masked(text)
+        .chars()
         .flat_map(|c| {
             let hidden = c.is_control() || matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}');
             let (shown, escaped) = if hidden {

@@ -69,7 +69,12 @@ pub(crate) async fn log(session: &Session, args: LogArgs) -> Outcome {
             ),
         )
         .meaning(session.rollout_meant(&aggregate).await)),
-        _ => Ok(Exit::Success),
+        _ => {
+            if !found && !args.follow {
+                print::note("no commit matches; names of people and environments are compared exactly");
+            }
+            Ok(Exit::Success)
+        }
     }
 }
 

@@ -5,7 +5,6 @@ use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use rollbook_workers::snapshot::SnapshotError;
 use tempfile::NamedTempFile;
 
 use crate::exit::{Exit, Failure};
@@ -62,6 +61,11 @@ impl NewFile {
     /// As the user named it.
     pub(super) fn name(&self) -> &str {
         &self.name
+    }
+
+    /// The failure of a write.
+    pub(super) fn unwritable(&self, reason: io::Error) -> Failure {
+        unwritable(&self.name, reason)
     }
 
     /// A file beside it, which takes its name once it is whole.
@@ -141,8 +145,11 @@ fn unwritable(name: &str, reason: io::Error) -> Failure {
         | io::ErrorKind::PermissionDenied => Exit::Usage,
         _ => Exit::Unavailable,
     };
-    let to = name.to_owned();
-    Failure::new(exit, SnapshotError::Export { to, reason })
+    Failure::own(
+        exit,
+        "RB-CLI-50",
+        format!("{name}: cannot be written: {reason}; name another --output, or make room there"),
+    )
 }
 
 #[cfg(test)]

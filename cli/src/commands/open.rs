@@ -119,6 +119,10 @@ pub(crate) async fn revise(session: &Session, args: &ReviseArgs) -> Outcome {
         let waits = detail.revisions.iter();
         for row in waits.filter(|row| row.status == RevisionStatus::Proposed) {
             authority::show_revision(row);
+            print::line(format!(
+                "  then: rollbook accept {} {id} --as <person>",
+                row.revision
+            ));
         }
     }
     Ok(exit)

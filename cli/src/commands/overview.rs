@@ -4,6 +4,8 @@ use rollbook_ledger::projection::rows::{RequestRow, RolloutRow};
 use rollbook_ledger::projection::views::ViewAnswer;
 use rollbook_server::api::{BlockedAnswer, StatusAnswer};
 
+use rollbook_server::command_line;
+
 use super::Session;
 use crate::exit::{Exit, Failure, Outcome};
 use crate::print::{self, BOLD, DIM, YELLOW, line, paint};
@@ -111,9 +113,24 @@ fn for_person(waiting: &[Waiting<'_>], person: &str) {
             "  {rollout}: {}",
             paint(YELLOW, &answer.blocked.what)
         ));
-        if let Some(how) = &answer.how {
-            line(format!("      {how}"));
+        for remedy in &answer.blocked.remedies {
+            line(format!(
+                "      {}",
+                for_them(&command_line::line(remedy), &person)
+            ));
         }
+    }
+}
+
+/// A command with this person in place of `<role>`, and quoted where a shell needs it.
+fn for_them(command: &str, person: &str) -> String {
+    let named = shlex::try_quote(person).unwrap_or(person.into());
+    match command.split_once(" --as <") {
+        Some((before, after)) => {
+            let rest = after.split_once('>').map_or("", |(_, rest)| rest);
+            format!("{before} --as {named}{rest}")
+        }
+        None => format!("{command} --as {named}"),
     }
 }
 

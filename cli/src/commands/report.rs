@@ -1,10 +1,13 @@
 //! `rollbook report`.
 
+use std::io::Write;
+
 use rollbook_ledger::projection::rows::{RolloutRow, TimelineRow};
 use rollbook_ledger::projection::views::{Page, ViewAnswer};
 use rollbook_server::api::ProofAnswer;
 
 use super::Session;
+use super::new_file::NewFile;
 use crate::args::{ReportArgs, ReportFormat};
 use crate::client::NOT_UNDERSTOOD;
 use crate::exit::{Exit, Failure, Outcome};
@@ -47,13 +50,13 @@ pub(crate) async fn report(session: &Session, args: ReportArgs) -> Outcome {
     };
     match args.output {
         Some(file) => {
-            std::fs::write(&file, text).map_err(|error| {
-                Failure::own(
-                    Exit::Usage,
-                    "RB-CLI-50",
-                    format!("{}: cannot be written: {error}", file.display()),
-                )
-            })?;
+            let target = NewFile::new(&file, true)?;
+            let written = target.begin()?;
+            written
+                .as_file()
+                .write_all(text.as_bytes())
+                .map_err(|error| target.unwritable(error))?;
+            target.finish(written)?;
             print::note(format!("wrote {}", file.display()));
         }
         None => print::line(text.trim_end()),

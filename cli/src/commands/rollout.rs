@@ -72,7 +72,10 @@ impl Session {
                 Err(Failure::own(
                     Exit::Usage,
                     "RB-CLI-11",
-                    format!("which rollout? {}", ids.join(", ")),
+                    format!(
+                        "which rollout? {}; add its id as the last word",
+                        ids.join(", ")
+                    ),
                 ))
             }
         }

@@ -1,5 +1,9 @@
 //! `show`: a step or a gate in detail, with what the plan says of it and everything that happened.
 
+use std::borrow::Cow;
+use std::io::IsTerminal;
+
+use anstream::adapter::strip_str;
 use rollbook_ledger::ids::{PhaseId, StepId};
 use rollbook_ledger::projection::rows::{StepRow, TimelineRow};
 use rollbook_ledger::projection::views::GateDetail;
@@ -236,7 +240,7 @@ async fn follow(session: &Session, id: &str, what: &str) -> Outcome {
     let response = session.client.stream(&path, &[]).await?;
     each_line(response, |text| {
         match serde_json::from_str::<OutputLine>(text) {
-            Ok(printed) if !session.json => line(printed.text),
+            Ok(printed) if !session.json => line(harmless(&printed.text)),
             _ => line(text),
         }
     })
@@ -257,9 +261,18 @@ async fn output(session: &Session, step: &StepRow) -> Outcome {
             DIM,
             format!("--- {} ({} bytes)", evidence.name, evidence.size_bytes),
         ));
-        each_line(response, |text| line(text)).await?;
+        each_line(response, |text| line(harmless(text))).await?;
     }
     Ok(Exit::Success)
+}
+
+/// What a program printed: as it is for another program, without what a terminal would obey at one.
+fn harmless(text: &str) -> Cow<'_, str> {
+    if std::io::stdout().is_terminal() {
+        print::visible(&strip_str(text).to_string()).into()
+    } else {
+        text.into()
+    }
 }
 
 /// Everything a step printed, as one list; bytes that are not UTF-8 are replaced.
@@ -323,7 +336,10 @@ fn show_gate(
     }
     line(paint(
         DIM,
-        format!("what a signature covers: rollbook gate {gate}"),
+        format!(
+            "what a signature covers: rollbook gate {gate} {}",
+            status.view.data.rollout.rollout
+        ),
     ));
     Ok(Exit::Success)
 }

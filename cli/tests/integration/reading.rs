@@ -209,6 +209,55 @@ fn evidence_is_listed_and_fetched_by_a_beginning() {
 }
 
 #[test]
+fn what_does_not_fit_on_a_disk_is_told() {
+    let place = place();
+    let _up = place.up();
+    place
+        .run("open work.yaml --env local --id r --as alice")
+        .exits(0);
+    for line in ["log r", "report r", "plan r", "show 1.1 r", "schema"] {
+        let full = fs::OpenOptions::new()
+            .write(true)
+            .open("/dev/full")
+            .unwrap();
+        let output = place.command(line).stdout(full).output().unwrap();
+        let told = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(7), "{line}: {told}");
+        assert!(told.contains("RB-CLI-110"), "{line}: {told}");
+    }
+}
+
+#[test]
+fn passwords_in_urls_are_masked_wherever_a_person_reads_them() {
+    let place = Place::new();
+    let file = place.write(
+        "secret.yaml",
+        &runbook(&RUNBOOK.replace("echo one", "echo postgres://app:s3cret@db/x")),
+    );
+    let _up = place.up();
+    place
+        .run(&format!(
+            "open {file} --env local --id r --start --as alice"
+        ))
+        .exits(0);
+    place.run("status r --wait 30").exits(4);
+    place
+        .run("pause r --reason 'see https://bob:s3cret@wiki/x' --as bob")
+        .exits(0);
+    for line in [
+        "log r",
+        "report r",
+        "plan r --full",
+        "show 1.1 r",
+        "status r",
+        "gate 1 r",
+    ] {
+        let ran = place.run(line).exits(0);
+        assert!(!ran.out.contains("s3cret"), "{line}: {}", ran.out);
+    }
+}
+
+#[test]
 fn the_log_is_read_in_sentences_and_filtered() {
     let place = place();
     let _up = place.up();

@@ -195,7 +195,7 @@ fn a_file_is_replaced_only_on_request_and_only_when_whole() {
     place
         .run(&format!("{export} no/where.csv"))
         .exits(2)
-        .complains("RB-SNAPSHOT-19");
+        .complains("RB-CLI-50");
     place
         .run(&format!("{export} ."))
         .exits(2)

@@ -178,7 +178,7 @@ fn parameters(out: &mut String, detail: &RolloutDetail) -> std::fmt::Result {
     }
     writeln!(out, "\n## Parameters\n\n| Name | Value |\n|---|---|")?;
     for (name, value) in params {
-        writeln!(out, "| {} | {} |", cell(name), cell(&masked(value)))?;
+        writeln!(out, "| {} | {} |", cell(name), cell(value))?;
     }
     Ok(())
 }
@@ -187,10 +187,11 @@ pub(super) fn time(at: Option<jiff::Timestamp>) -> String {
     at.map_or_else(|| "–".to_owned(), print::time)
 }
 
-/// Text from the ledger: on one line, without markup of its own.
+/// Text from the ledger: on one line, without markup of its own, passwords in URLs masked.
 pub(super) fn cell(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut before = ' ';
+    let text = masked(text);
     let mut rest = text.chars().peekable();
     while let Some(c) = rest.next() {
         match c {

@@ -57,6 +57,7 @@ pub(super) fn steps(out: &mut String, material: &Material) -> std::fmt::Result {
         for step in &phase.steps {
             answers(out, step)?;
         }
+        evidence(out, &phase.steps)?;
         for step in &phase.steps {
             course(out, step, &material.timeline)?;
         }
@@ -111,6 +112,31 @@ fn by(step: &StepRow) -> String {
         parts.push(format!("undone by {}", step.undo_worker));
     }
     parts.join("; ")
+}
+
+/// What the last attempts of a phase's steps left as evidence, by its digest.
+fn evidence(out: &mut String, steps: &[StepRow]) -> std::fmt::Result {
+    if steps.iter().all(|step| step.evidence.0.is_empty()) {
+        return Ok(());
+    }
+    writeln!(
+        out,
+        "\nEvidence:\n\n| Step | Name | Bytes | SHA-256 |\n|---|---|---|---|"
+    )?;
+    for step in steps {
+        for piece in &step.evidence.0 {
+            let cut = if piece.truncated { ", cut" } else { "" };
+            writeln!(
+                out,
+                "| {} | {} | {}{cut} | `{}` |",
+                cell(&step.step),
+                cell(&piece.name),
+                piece.size_bytes,
+                piece.sha256
+            )?;
+        }
+    }
+    Ok(())
 }
 
 /// The answers of a manual step.
