@@ -135,6 +135,7 @@ fn show(answer: &GateAnswer) {
         revisions,
         checks,
         steps,
+        broken_glass,
         evidence,
         evidence_left_out,
         evidence_left_out_sha256,
@@ -181,6 +182,21 @@ fn show(answer: &GateAnswer) {
             },
         );
         told_in(DIM, "    ", &step.message);
+    }
+    for used in broken_glass {
+        let review = match (used.reviewed_by.as_str(), used.agreed) {
+            ("", _) => format!("its review {} is open", used.review),
+            (by, true) => format!("{by} reviewed it and agrees"),
+            (by, false) => format!("{by} reviewed it and does not agree"),
+        };
+        told_in(
+            YELLOW,
+            "broken glass: ",
+            &format!(
+                "{} did alone: {} ({}); {review}",
+                used.by, used.what, used.reason
+            ),
+        );
     }
     for piece in evidence {
         told(

@@ -5,8 +5,9 @@ use std::io::IsTerminal;
 
 use anstream::adapter::strip_str;
 use rollbook_ledger::ids::{PhaseId, StepId};
-use rollbook_ledger::projection::rows::{StepRow, TimelineRow};
+use rollbook_ledger::projection::rows::{RequestRow, StepRow, TimelineRow};
 use rollbook_ledger::projection::views::GateDetail;
+use rollbook_ledger::projection::words::RequestKind;
 use rollbook_ledger::runbook::Plan;
 use rollbook_ledger::runbook::describe::masked;
 use rollbook_ledger::runbook::kind::DoneBy;
@@ -76,6 +77,9 @@ pub(crate) async fn show(session: &Session, args: ShowArgs) -> Outcome {
     for text in history_lines(&history) {
         line(text);
     }
+    for text in request_lines(&status.view.data.requests, &step.step) {
+        line(text);
+    }
     line(paint(DIM, as_of(&status.view)));
     Ok(Exit::Success)
 }
@@ -103,6 +107,27 @@ pub(crate) fn history_lines(history: &[TimelineRow]) -> Vec<String> {
         out.push(paint(
             DIM,
             format!("        and {count} samples, which `rollbook log` lists"),
+        ));
+    }
+    out
+}
+
+/// What two persons, or one alone, were to do about a step.
+fn request_lines(requests: &[RequestRow], step: &str) -> Vec<String> {
+    let of_step = format!("step {step}");
+    let mut out = Vec::new();
+    for row in requests.iter().filter(|row| row.what.ends_with(&of_step)) {
+        let kind = match row.kind {
+            RequestKind::Confirm => "request",
+            RequestKind::Review => "broken glass",
+        };
+        let end = match row.ended_by.as_str() {
+            "" => row.status.to_string(),
+            by => format!("{} by {by}", row.status),
+        };
+        out.extend(print::wrapped(
+            &format!("{kind}: "),
+            &format!("{} by {} ({}): {end}", row.what, row.made_by, row.reason),
         ));
     }
     out

@@ -48,8 +48,8 @@ pub use frontier::Frontier;
 pub use illegal::IllegalEvent;
 pub use next::{DueNotice, Next, Task, TaskAction, TaskClass, due_notices, is_wanted, look, next};
 pub use presented::{
-    GatePresentation, ShownCheck, ShownEvidence, ShownRevision, ShownStep, all_evidence,
-    long_texts, presented, rests_on,
+    GatePresentation, ShownCheck, ShownEvidence, ShownGlass, ShownRevision, ShownStep,
+    all_evidence, long_texts, presented, rests_on,
 };
 pub use refusal::{Refusal, RefusalKind};
 pub use remedy::Remedy;

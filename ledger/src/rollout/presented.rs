@@ -16,6 +16,9 @@ use crate::runbook::{Plan, difference};
 /// Maximum number of evidence items named by one sign-off, so that its commit stays within bounds.
 const MAX_EVIDENCE: usize = 400;
 
+/// Maximum number of uses of break-glass that a gate shows; the report has all.
+const MAX_GLASS: usize = 50;
+
 /// A check of the gate with its current result.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ShownCheck {
@@ -40,6 +43,23 @@ pub struct ShownStep {
     pub attempt: u32,
     /// The message of the last result, or the reason given by the person who skipped it.
     pub message: String,
+}
+
+/// What one person did alone by breaking glass, anywhere in the rollout.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ShownGlass {
+    /// For display: `skip step 1.6`.
+    pub what: String,
+    /// The person.
+    pub by: String,
+    /// The reason.
+    pub reason: String,
+    /// Id of its review.
+    pub review: String,
+    /// Who reviewed it; empty while the review is open.
+    pub reviewed_by: String,
+    /// The reviewer would have agreed.
+    pub agreed: bool,
 }
 
 /// An evidence item of the phase.
@@ -100,6 +120,9 @@ pub struct GatePresentation {
     pub checks: Vec<ShownCheck>,
     /// The steps of its phase.
     pub steps: Vec<ShownStep>,
+    /// What was done alone by breaking glass, the newest first; absent if nothing was.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub broken_glass: Vec<ShownGlass>,
     /// The phase's evidence, that of checks first.
     pub evidence: Vec<ShownEvidence>,
     /// How many further evidence items are omitted because there are too many; the steps list them.
@@ -181,6 +204,23 @@ pub fn presented(
                 status: at.status.as_str().to_owned(),
                 attempt: at.attempt,
                 message: at.message.clone(),
+            })
+            .collect(),
+        broken_glass: state
+            .broken_glass
+            .iter()
+            .rev()
+            .take(MAX_GLASS)
+            .map(|used| {
+                let reviewed = used.reviewed.as_ref();
+                ShownGlass {
+                    what: used.what.clone(),
+                    by: used.by.clone(),
+                    reason: used.reason.clone(),
+                    review: used.review.clone(),
+                    reviewed_by: reviewed.map_or_else(String::new, |(by, _)| by.clone()),
+                    agreed: reviewed.is_some_and(|(_, agreed)| *agreed),
+                }
             })
             .collect(),
         evidence,

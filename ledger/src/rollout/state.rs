@@ -366,6 +366,21 @@ pub struct AcceptedRevision {
     pub difference: Option<v1::PlanDifference>,
 }
 
+/// What one person did alone by breaking glass, with its review.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GlassUse {
+    /// Id of the review.
+    pub review: String,
+    /// For display: `skip step 1.6`.
+    pub what: String,
+    /// The person.
+    pub by: String,
+    /// The reason.
+    pub reason: String,
+    /// Who reviewed it, and whether they agree; `None` while the review is open.
+    pub reviewed: Option<(String, bool)>,
+}
+
 /// The rollback in progress, or the last one.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RollbackState {
@@ -526,6 +541,8 @@ pub struct RolloutState {
     pub requests: Requests,
     /// Open reviews of commands executed by breaking glass.
     pub reviews: Reviews,
+    /// What one person did alone by breaking glass, in order.
+    pub broken_glass: Vec<GlassUse>,
     /// Texts of its commands that are evidence, in order.
     pub long_texts: Vec<v1::Evidence>,
     /// The ids of applied commands.

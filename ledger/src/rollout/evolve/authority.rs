@@ -4,7 +4,7 @@ use rollbook_proto::v1;
 
 use super::super::illegal::IllegalEvent;
 use super::super::rules::requests;
-use super::super::state::RolloutState;
+use super::super::state::{GlassUse, RolloutState};
 use super::Meta;
 
 type Done = Result<(), IllegalEvent>;
@@ -57,7 +57,15 @@ pub(super) fn glass_broken(
 ) -> Done {
     let by = meta.person().ok_or_else(|| meta.malformed("actor"))?;
     let opened = state.reviews.opened(event, by);
-    opened.map_err(|reason| meta.transition(reason))
+    opened.map_err(|reason| meta.transition(reason))?;
+    state.broken_glass.push(GlassUse {
+        review: event.review_id.clone(),
+        what: event.what.clone(),
+        by: by.to_owned(),
+        reason: event.reason.clone(),
+        reviewed: None,
+    });
+    Ok(())
 }
 
 pub(super) fn glass_reviewed(
@@ -71,6 +79,11 @@ pub(super) fn glass_reviewed(
         .map_err(|reason| meta.transition(reason))?;
     if meta.person() == Some(review.by.as_str()) {
         return Err(meta.transition("the person who broke the glass reviews it"));
+    }
+    let uses = state.broken_glass.iter_mut();
+    for used in uses.filter(|used| used.review == event.review_id) {
+        let person = meta.person().unwrap_or_default();
+        used.reviewed = Some((person.to_owned(), event.agreed));
     }
     Ok(())
 }

@@ -62,6 +62,7 @@ pub(super) fn opened(
         notices: BTreeSet::new(),
         success: BTreeMap::new(),
         reviewed: BTreeSet::new(),
+        broken_glass: Vec::new(),
         long_texts: Vec::new(),
         requests: Default::default(),
         reviews: Default::default(),
