@@ -128,6 +128,8 @@ impl Database for PostgresDatabase {
          WHERE schemaname = current_schema() AND tablename = 'view_position'";
     const DEPLOY: &'static str =
         include_str!("../../../migrations/ledger/postgres/001_views.deploy.sql");
+    const STEP_PEOPLE: &'static str =
+        include_str!("../../../migrations/ledger/postgres/004_step_people.deploy.sql");
     const VERIFY: &'static str =
         include_str!("../../../migrations/ledger/postgres/001_views.verify.sql");
     const REVERT: &'static str =

@@ -196,6 +196,8 @@ impl Database for SqliteDatabase {
         "SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name = 'view_position'";
     const DEPLOY: &'static str =
         include_str!("../../../migrations/ledger/sqlite/001_views.deploy.sql");
+    const STEP_PEOPLE: &'static str =
+        include_str!("../../../migrations/ledger/sqlite/004_step_people.deploy.sql");
     const VERIFY: &'static str =
         include_str!("../../../migrations/ledger/sqlite/001_views.verify.sql");
     const REVERT: &'static str =

@@ -31,8 +31,9 @@ const MAX_CACHED_AGGREGATES: usize = 4_096;
 
 /// Creates the missing indexes; valid in both databases.
 const INDEX: &str = include_str!("../../../../migrations/ledger/002_view_indexes.deploy.sql");
-/// Adds columns to the empty tables; valid in both databases.
-const STEP_PEOPLE: &str = include_str!("../../../../migrations/ledger/004_step_people.deploy.sql");
+/// Checks the columns that [`Database::STEP_PEOPLE`] adds; valid in both databases.
+const VERIFY_STEP_PEOPLE: &str =
+    include_str!("../../../../migrations/ledger/004_step_people.verify.sql");
 /// Number of commits projected at a time.
 const CHUNK_COMMITS: usize = 1_024;
 /// Maximum number of chunks that are projected but not yet written.
@@ -51,7 +52,9 @@ pub(super) trait Database: Send + Sync + Debug {
     const HAS_TABLES: &'static str;
     /// SQL that creates the tables.
     const DEPLOY: &'static str;
-    /// SQL that fails if tables or columns are missing.
+    /// SQL that adds who left a step out and who undid it to the empty tables.
+    const STEP_PEOPLE: &'static str;
+    /// SQL that fails if tables or columns of [`Self::DEPLOY`] are missing.
     const VERIFY: &'static str;
     /// SQL that removes the tables.
     const REVERT: &'static str;
@@ -169,10 +172,12 @@ impl<D: Database> SqlViews<D> {
             Self::create(&mut tx).await?;
         }
         tx.script(positions::DEPLOY).await?;
-        tx.script(D::VERIFY).await.map_err(|error| match error {
-            ViewError::Database { reason, .. } => ViewError::Schema { reason },
-            other => other,
-        })?;
+        for verify in [D::VERIFY, VERIFY_STEP_PEOPLE] {
+            tx.script(verify).await.map_err(|error| match error {
+                ViewError::Database { reason, .. } => ViewError::Schema { reason },
+                other => other,
+            })?;
+        }
         tx.commit().await?;
         Ok(Self {
             database,
@@ -185,7 +190,7 @@ impl<D: Database> SqlViews<D> {
     async fn create(tx: &mut D::Tx) -> Result<(), ViewError> {
         tx.script(D::REVERT).await?;
         tx.script(D::DEPLOY).await?;
-        tx.script(STEP_PEOPLE).await?;
+        tx.script(D::STEP_PEOPLE).await?;
         tx.execute(
             "INSERT INTO view_position (id, version, sequence, recorded_at, ledger, commit_id) \
              VALUES (1, ?, 0, NULL, '', '')"
