@@ -2,6 +2,7 @@
 
 mod authority;
 mod bounds;
+mod broken_glass;
 mod gates;
 mod history;
 mod lifecycle;
