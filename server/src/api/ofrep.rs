@@ -32,10 +32,7 @@ pub(super) async fn evaluate(
     Path(key): Path<String>,
     body: Bytes,
 ) -> Response {
-    let refused = |details: String| {
-        let failure = failed(Some(&key), "INVALID_CONTEXT", &details);
-        (StatusCode::BAD_REQUEST, Json(failure)).into_response()
-    };
+    let refused = |details: String| invalid_context(Some(&key), &details);
     let context = match context_of(&body) {
         Ok(context) => context,
         Err(details) => return refused(details),
@@ -75,6 +72,12 @@ pub(super) async fn evaluate(
     }
 }
 
+/// The answer to a context that cannot be read.
+fn invalid_context(key: Option<&str>, details: &str) -> Response {
+    let failure = failed(key, "INVALID_CONTEXT", details);
+    (StatusCode::BAD_REQUEST, Json(failure)).into_response()
+}
+
 /// Evaluates every flag of an environment that is not archived. The views say which there are, once
 /// they have everything acknowledged before the call; the ledger says how each is set. The `ETag` covers the whole body,
 /// and so the context: equal configuration with another context is another answer.
@@ -83,10 +86,7 @@ pub(super) async fn evaluate_all(
     headers: HeaderMap,
     body: Bytes,
 ) -> Response {
-    let refused = |details: String| {
-        let failure = failed(None, "INVALID_CONTEXT", &details);
-        (StatusCode::BAD_REQUEST, Json(failure)).into_response()
-    };
+    let refused = |details: String| invalid_context(None, &details);
     let context = match context_of(&body) {
         Ok(context) => context,
         Err(details) => return refused(details),
